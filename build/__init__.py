@@ -1,0 +1,1 @@
+"""The FINN flow: from QONNX to an accelerator package."""

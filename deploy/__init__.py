@@ -1,0 +1,1 @@
+"""What runs next to the board: driver, validation, virtual board."""

@@ -1,0 +1,1 @@
+"""Networks, quantizers, QONNX export, inference cost and the trained checkpoints."""
