@@ -1,0 +1,211 @@
+"""The file format of RadioML 2018.01A, read by what it says rather than by where things should be.
+
+`X` float32 (N, 1024, 2) holds the frames (I, Q), `Y` (N, 24) one-hot classes, `Z` (N, 1) the SNR in
+dB. DeepSig's file is ordered by class, then SNR, with 4096 frames a cell; nothing here relies on
+that, since files of other providers are shuffled or thinned out.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from models.errors import BadInput
+from models.files import existing_file
+
+FRAME = 1024
+"""Complex samples in a frame."""
+
+CLASSES = (
+    *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
+    *("16APSK", "32APSK", "64APSK", "128APSK", "16QAM", "32QAM", "64QAM", "128QAM", "256QAM"),
+    *("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
+)
+"""Class names in the order of Y's columns. `classes.txt` beside the data set has a wrong one; this
+is the order of `classes-fixed.txt` and of the ITU challenge's notebook."""
+
+SNRS = tuple(range(-20, 31, 2))
+"""Nominal signal-to-noise ratios in dB."""
+
+FULL_FRAMES_PER_CELL = 4096
+"""Frames of each (class, SNR) cell in DeepSig's file."""
+
+_ROWS = 1 << 17  # Y of the real file is half a gigabyte: never held whole
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a file holds, without its frames.
+
+    Attributes:
+        path: the file.
+        labels: int64 (N,), class of each frame.
+        snrs: int64 (N,), SNR of each frame in dB.
+        label: where the frames come from, to be shown beside every result (`data_label`).
+        in_order: the frames lie by class, then SNR, as in DeepSig's file.
+    """
+
+    path: Path
+    labels: np.ndarray = field(repr=False)
+    snrs: np.ndarray = field(repr=False)
+    label: str
+    in_order: bool
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def cells(self) -> np.ndarray:
+        """int64 (24, 26): frames in each (class, SNR) cell."""
+        cell = self.labels * len(SNRS) + snr_index(self.snrs)
+        counts = np.bincount(cell, minlength=len(CLASSES) * len(SNRS))
+        return counts.reshape(len(CLASSES), len(SNRS))
+
+
+def snr_index(snrs: np.ndarray | int) -> np.ndarray | int:
+    """Return the position of each SNR (dB) in `SNRS`."""
+    return (snrs - SNRS[0]) // (SNRS[1] - SNRS[0])
+
+
+def class_index(name: str | int) -> int:
+    """Return the index of a class given by name (any case) or index.
+
+    Raises:
+        BadInput: there is no such class.
+    """
+    if isinstance(name, int | np.integer) and 0 <= name < len(CLASSES):
+        return int(name)
+    for index, known in enumerate(CLASSES):
+        if str(name).upper() == known:
+            return index
+    raise BadInput(f"no modulation is called {name!r}; known: {', '.join(CLASSES)}")
+
+
+@contextmanager
+def open_file(path: str | Path) -> Iterator[h5py.File]:
+    """Open a RadioML file for reading once X, Y and Z are there in the right shapes.
+
+    Read errors inside the block (a damaged file) become `BadInput` as well.
+
+    Raises:
+        BadInput: the file is missing, truncated, not HDF5, empty or of another layout.
+    """
+    path = existing_file(path, "data file")
+    try:
+        with h5py.File(path, "r") as file:
+            _check_layout(path, file)
+            yield file
+    except OSError as error:
+        reason = str(error)
+        if "truncated" in reason:
+            problem = "is truncated; copy or download it again"
+        elif "signature" in reason:
+            problem = "is not an HDF5 file; expected RadioML 2018.01A's GOLD_XYZ_OSC.0001_1024.hdf5"
+        else:
+            problem = f"cannot be read ({' '.join(reason.split())}); it may be damaged"
+        raise BadInput(f"{path} {problem}") from error
+
+
+def _check_layout(path: Path, file: h5py.File) -> None:
+    missing = [key for key in "XYZ" if not isinstance(file.get(key), h5py.Dataset)]
+    if missing:
+        raise BadInput(
+            f"{path} has no data set {', '.join(missing)}; expected RadioML 2018.01A's layout: "
+            "X (N, 1024, 2), Y (N, 24), Z (N, 1)"
+        )
+    x, y, z = (file[key] for key in "XYZ")
+    for data in (x, y, z):
+        if data.dtype.kind not in "fiub":
+            raise BadInput(f"{path}: {data.name[1:]} holds {data.dtype}, expected numbers")
+    if x.ndim != 3 or x.shape[1:] != (FRAME, 2):
+        raise BadInput(f"{path}: X has shape {x.shape}, expected (N, {FRAME}, 2)")
+    frames = len(x)
+    if frames == 0:
+        raise BadInput(f"{path} holds no frames")
+    if y.shape != (frames, len(CLASSES)):
+        raise BadInput(f"{path}: Y has shape {y.shape}, expected {(frames, len(CLASSES))}, one-hot")
+    if z.shape not in ((frames, 1), (frames,)):
+        raise BadInput(f"{path}: Z has shape {z.shape}, expected {(frames, 1)}")
+
+
+def read_index(path: str | Path) -> Index:
+    """Read which class and SNR every frame of a file has, in whatever order they lie.
+
+    Raises:
+        BadInput: as `open_file`, or Y is not one-hot, or Z holds an SNR outside `SNRS`.
+    """
+    with open_file(path) as file:
+        frames = len(file["X"])
+        labels = np.empty(frames, np.int64)
+        snrs = np.empty(frames, np.int64)
+        for start in range(0, frames, _ROWS):
+            rows = slice(start, min(start + _ROWS, frames))
+            labels[rows] = _classes_of(path, file["Y"][rows], start)
+            snrs[rows] = _snrs_of(path, file["Z"][rows].reshape(-1), start)
+        label = _label(file)
+    order = labels * len(SNRS) + snr_index(snrs)
+    return Index(Path(path), labels, snrs, label, bool((np.diff(order) >= 0).all()))
+
+
+def _classes_of(path: str | Path, y: np.ndarray, start: int) -> np.ndarray:
+    classes = y.argmax(axis=1)
+    # Exactly one 1 and nothing else: the ones count to one, and so does everything nonzero.
+    wrong = ((y != 0).sum(axis=1) != 1) | (y[np.arange(len(y)), classes] != 1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        found = [f"{value:g}" for value in y[row][y[row] != 0][:4].tolist()]
+        raise BadInput(
+            f"{path}: Y is not one-hot in {int(wrong.sum())} rows, first in row {start + row} "
+            f"(nonzero: {', '.join(found) or 'none'}); the labels are damaged"
+        )
+    return classes
+
+
+def _snrs_of(path: str | Path, z: np.ndarray, start: int) -> np.ndarray:
+    wrong = ~np.isin(z, SNRS)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise BadInput(
+            f"{path}: Z holds an SNR of {z[row]} dB in row {start + row} ({int(wrong.sum())} such "
+            f"rows), expected {SNRS[0]}..{SNRS[-1]} dB in steps of {SNRS[1] - SNRS[0]}"
+        )
+    return z.astype(np.int64)
+
+
+def _label(file: h5py.File) -> str:
+    attributes = file.attrs
+    if not attributes.get("synthetic", False):
+        return "RadioML 2018.01A (as given)"
+    recipe, seed = attributes.get("recipe_version", "?"), attributes.get("seed", "?")
+    return f"synthetic (recipe {recipe}, seed {seed})"
+
+
+def data_label(path: str | Path) -> str:
+    """Return what to call the frames of a file wherever a result made from them is shown.
+
+    Raises:
+        BadInput: as `open_file`.
+    """
+    with open_file(path) as file:
+        return _label(file)
+
+
+def check_finite(path: str | Path, frames: np.ndarray, rows: np.ndarray | int) -> None:
+    """Refuse frames (B, 1024, 2) that hold NaN or infinity; `rows` says where they came from.
+
+    Raises:
+        BadInput: a sample is not finite.
+    """
+    # One reduction is enough to know, several times faster than isfinite: NaN and inf survive sums.
+    if np.isfinite(np.abs(frames).max(initial=0)):
+        return
+    bad = ~np.isfinite(frames).all(axis=(1, 2))
+    row = np.flatnonzero(bad)[0]
+    where = rows + row if np.ndim(rows) == 0 else np.asarray(rows)[row]
+    raise BadInput(
+        f"{path}: X holds NaN or infinity in frame {int(where)} ({int(bad.sum())} of the "
+        f"{len(frames)} frames read with it); the file is damaged"
+    )
