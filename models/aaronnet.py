@@ -1,0 +1,116 @@
+"""AaronNet: multi-scale strided first layer, depthwise-separable blocks, three dense layers.
+
+The published network ("Aaronica", ITU-ML5G-PS-007, 2021), module names included, so that its
+checkpoints load. See `models/hardware.py` for the equivalent form that dataflow hardware runs.
+"""
+
+import torch
+from brevitas.nn import QuantConv1d, QuantLinear, QuantReLU
+from brevitas.quant import Int32Bias
+from torch import nn
+
+from models.config import FRAME_CHANNELS, NUM_CLASSES, NetConfig
+from models.quantizers import input_quantizer
+
+KERNELS = (32, 26, 18)  # samples; all three are centred on the same instants
+STRIDE = 4
+POSITIONS = 8  # left after stride 4 and five poolings by 2: 1024 -> 257 -> 128 -> ... -> 8
+
+
+class Branch(nn.Sequential):
+    """One scale of the MSC: strided convolution, then a 1x1: (N, 2, 1024) -> (N, F/3, 257)."""
+
+    def __init__(self, filters: int, kernel: int, config: NetConfig):
+        super().__init__(
+            QuantConv1d(
+                FRAME_CHANNELS,
+                filters,
+                kernel,
+                stride=STRIDE,
+                padding=kernel // 2,
+                weight_bit_width=config.weight_bits,
+            ),
+            nn.BatchNorm1d(filters),
+            QuantReLU(bit_width=config.act_bits),
+            QuantConv1d(filters, filters, 1, weight_bit_width=config.weight_bits),
+            nn.BatchNorm1d(filters),
+        )
+
+
+class MultiScaleConv(nn.Module):
+    """MSC: three branches that look at the same instants through windows of 32, 26 and 18."""
+
+    def __init__(self, config: NetConfig):
+        super().__init__()
+        filters = config.filters[0] // len(KERNELS)
+        self.branch1 = Branch(filters, KERNELS[0], config)
+        self.branch2 = Branch(filters, KERNELS[1], config)
+        self.branch3 = Branch(filters, KERNELS[2], config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, 2, 1024) to (N, F, 257)."""
+        return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x)], dim=1)
+
+
+class SeparableBlock(nn.Module):
+    """Depthwise 3-tap convolution, 1x1 convolution, pooling by 2.
+
+    No activation follows the 1x1, so the next depthwise layer sees floating point.
+    """
+
+    def __init__(self, inputs: int, outputs: int, config: NetConfig):
+        super().__init__()
+        bits = config.weight_bits
+        self.block = nn.Sequential(
+            QuantConv1d(inputs, inputs, 3, padding=1, groups=inputs, weight_bit_width=bits),
+            nn.BatchNorm1d(inputs),
+            QuantReLU(bit_width=config.act_bits),
+            QuantConv1d(inputs, outputs, 1, weight_bit_width=bits),
+            nn.BatchNorm1d(outputs),
+            nn.MaxPool1d(2),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, inputs, L) to (N, outputs, L // 2)."""
+        return self.block(x)
+
+
+def classifier(inputs: int, config: NetConfig) -> nn.Sequential:
+    """Return the three dense layers, (N, inputs) -> (N, 24)."""
+    bits = config.weight_bits
+    return nn.Sequential(
+        QuantLinear(inputs, config.dense, bias=True, weight_bit_width=bits),
+        nn.BatchNorm1d(config.dense),
+        QuantReLU(bit_width=config.act_bits),
+        QuantLinear(config.dense, config.dense, bias=True, weight_bit_width=bits),
+        nn.BatchNorm1d(config.dense),
+        # The last layer's bias is an integer in units of (activation step x weight step), so it
+        # has to know the activation's step.
+        QuantReLU(bit_width=config.act_bits, return_quant_tensor=True),
+        QuantLinear(
+            config.dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, weight_bit_width=bits
+        ),
+    )
+
+
+class AaronNet(nn.Module):
+    """Frames (N, 2, 1024) in units of the recipe's scale -> class scores (N, 24)."""
+
+    def __init__(self, config: NetConfig):
+        super().__init__()
+        self.config = config
+        self.quantize = input_quantizer(config.input_bits)
+        self.expand = MultiScaleConv(config)
+        self.feats = nn.Sequential(
+            *(
+                SeparableBlock(inputs, outputs, config)
+                for inputs, outputs in zip(config.filters, config.filters[1:], strict=False)
+            )
+        )
+        # The same as a global max pool for our frames; the adaptive one has no ONNX translation.
+        self.pool = nn.Sequential(nn.MaxPool1d(POSITIONS), nn.Flatten())
+        self.classifier = classifier(config.filters[-1], config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the class scores (N, 24) of frames (N, 2, 1024)."""
+        return self.classifier(self.pool(self.feats(self.expand(self.quantize(x)))))

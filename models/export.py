@@ -1,0 +1,159 @@
+"""From a checkpoint to a static QONNX file with names that mean something.
+
+The torch exporter leaves source paths and counters of its own in the graph; what we write depends
+on the checkpoint alone, so exporting twice gives the same bytes.
+"""
+
+import contextlib
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from brevitas.export import export_qonnx
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.base import Transformation
+from qonnx.transformation.general import (
+    GiveReadableTensorNames,
+    GiveUniqueParameterTensors,
+    RemoveStaticGraphInputs,
+    RemoveUnusedTensors,
+)
+from qonnx.transformation.infer_shapes import InferShapes
+
+from models.checkpoint import Checkpoint
+from models.config import FRAME_CHANNELS, FRAME_LENGTH
+from models.errors import BadInput
+from models.files import atomic, existing_file
+
+OPSET = 18  # the lowest that the torch exporter writes without converting
+INPUT_SHAPE = (1, FRAME_CHANNELS, FRAME_LENGTH)
+METADATA = "aaronnet."  # prefix of our entries in the model's properties
+
+
+class NameNodesByModule(Transformation):
+    """Name each node after the torch module it came from, e.g. `expand.branch1.0.Conv`."""
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Rename in place; a name that occurs twice gets a counter."""
+        seen: Counter[str] = Counter()
+        for node in model.graph.node:
+            scopes = next(
+                (p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), ""
+            )
+            # The scopes are a printed list: '', 'expand', ..., the module, the traced operation.
+            module = scopes.strip("[]").split(", ")[-2].strip("'") if scopes else ""
+            module = module.removesuffix(".export_handler").replace(
+                ".fused_activation_quant_proxy.activation_impl", ""
+            )
+            name = f"{module or 'network'}.{node.op_type}"
+            seen[name] += 1
+            node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        return model, False
+
+
+class StripMetadata(Transformation):
+    """Drop the exporter's notes (stack traces with the paths of this machine among them)."""
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Clear the metadata and doc strings of all nodes and tensors."""
+        graph = model.graph
+        for item in (
+            graph,
+            *graph.node,
+            *graph.input,
+            *graph.output,
+            *graph.value_info,
+            *graph.initializer,
+        ):
+            item.ClearField("metadata_props")
+            item.ClearField("doc_string")
+        return model, False
+
+
+def export(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write `checkpoint` as a static QONNX file with input (1, 2, 1024) and output (1, 24).
+
+    The model's properties carry `aaronnet.config`, `aaronnet.checkpoint_sha256` and
+    `aaronnet.data_label`; `read_metadata` gives them back.
+
+    Raises:
+        BadInput: `path` cannot be written.
+    """
+    with atomic(path) as temporary:
+        to_qonnx(checkpoint).save(str(temporary))
+
+
+def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
+    """Return `checkpoint` as a QONNX graph; see `export` for shapes and properties."""
+    # The exporter reports its steps on stdout, where our own results belong.
+    with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+        proto = export_qonnx(
+            checkpoint.network, torch.zeros(INPUT_SHAPE), opset_version=OPSET, verbose=False
+        )
+    model = ModelWrapper(proto)
+    for step in (
+        NameNodesByModule(),
+        StripMetadata(),
+        RemoveStaticGraphInputs(),
+        GiveUniqueParameterTensors(),
+        RemoveUnusedTensors(),
+        InferShapes(),
+        GiveReadableTensorNames(),
+    ):
+        model = model.transform(step)
+    model.graph.name = checkpoint.config.name
+    entries = {
+        "config": json.dumps(checkpoint.config.to_dict(), sort_keys=True),
+        "checkpoint_sha256": checkpoint.info.get("sha256", ""),
+        "data_label": checkpoint.data_label,
+    }
+    onnx.helper.set_model_props(
+        model.model, {METADATA + key: value for key, value in entries.items()}
+    )
+    return model
+
+
+def read_metadata(model: ModelWrapper) -> dict[str, Any]:
+    """Return our own properties of a QONNX model without their prefix; {} for a foreign model."""
+    entries = {
+        prop.key.removeprefix(METADATA): prop.value
+        for prop in model.model.metadata_props
+        if prop.key.startswith(METADATA)
+    }
+    if "config" in entries:
+        entries["config"] = json.loads(entries["config"])
+    return entries
+
+
+def load_onnx(path: str | Path) -> ModelWrapper:
+    """Read an ONNX/QONNX file with the static input (1, 2, 1024), ours or anybody's.
+
+    Raises:
+        BadInput: the file is missing, damaged, or its input has another or a dynamic shape.
+    """
+    path = existing_file(path, "model")
+    try:
+        proto = onnx.load(path)
+        onnx.checker.check_model(proto)
+    except Exception as error:  # protobuf and onnx raise a dozen types, all meaning "unreadable"
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"model {path} is damaged or no ONNX file ({detail})") from error
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise BadInput(f"model {path} has {len(inputs)} inputs; one of {INPUT_SHAPE} is needed")
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        for dim in inputs[0].type.tensor_type.shape.dim
+    )
+    if shape != INPUT_SHAPE:
+        kind = "a dynamic" if any(isinstance(dim, str) for dim in shape) else "the"
+        raise BadInput(
+            f"model {path} has {kind} input shape ({', '.join(map(str, shape))}); "
+            f"export it with the static shape {INPUT_SHAPE}"
+        )
+    return ModelWrapper(proto)

@@ -1,0 +1,53 @@
+"""VGG10: the baseline that the challenge's score is measured against.
+
+Architecture and module names are those of the organisers' notebook (Xilinx, brevitas-radioml
+challenge, 2021), so that its checkpoint loads: a flat `nn.Sequential`.
+"""
+
+from brevitas.nn import QuantConv1d, QuantLinear, QuantReLU
+from brevitas.quant import Int32Bias
+from torch import nn
+
+from models.config import FRAME_CHANNELS, FRAME_LENGTH, NUM_CLASSES, NetConfig
+from models.quantizers import input_quantizer
+
+
+class VGG10(nn.Sequential):
+    """Frames (N, 2, 1024) -> class scores (N, 24): seven convolutions, three dense layers."""
+
+    def __init__(self, config: NetConfig):
+        weight_bits, act_bits = config.weight_bits, config.act_bits
+        layers: list[nn.Module] = [input_quantizer(config.input_bits)]
+        for inputs, outputs in zip((FRAME_CHANNELS, *config.filters), config.filters, strict=False):
+            layers += [
+                QuantConv1d(
+                    inputs, outputs, 3, padding=1, weight_bit_width=weight_bits, bias=False
+                ),
+                nn.BatchNorm1d(outputs),
+                QuantReLU(bit_width=act_bits),
+                nn.MaxPool1d(2),
+            ]
+        positions = FRAME_LENGTH >> len(config.filters)
+        layers += [
+            nn.Flatten(),
+            QuantLinear(
+                config.filters[-1] * positions,
+                config.dense,
+                bias=False,
+                weight_bit_width=weight_bits,
+            ),
+            nn.BatchNorm1d(config.dense),
+            QuantReLU(bit_width=act_bits),
+            QuantLinear(config.dense, config.dense, bias=False, weight_bit_width=weight_bits),
+            nn.BatchNorm1d(config.dense),
+            QuantReLU(bit_width=act_bits, return_quant_tensor=True),
+            QuantLinear(
+                config.dense,
+                NUM_CLASSES,
+                bias=True,
+                bias_quant=Int32Bias,
+                weight_bit_width=weight_bits,
+            ),
+        ]
+        super().__init__(*layers)
+        self.config = config
