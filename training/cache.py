@@ -1,0 +1,234 @@
+"""A copy of a data file that can be mapped into memory and read in any order at full speed.
+
+One sequential pass turns a file into int16 fixed point: steps of 2^-14 over [-2, 2), rounded **to
+odd** (downwards, with the last bit set where that was inexact) and saturated. This halves the size
+and makes a frame, (2, 1024) int16, exactly one page of 4096 bytes. And it changes nothing that a
+network sees: its input quantizer rounds to n <= 14 bits over [-2, 2], so every value at which the
+quantizer's answer changes is an even multiple of 2^-14; rounding to odd keeps all others strictly
+on their side of it, and what saturates would be clipped anyway (`tests/training/test_cache.py`
+shows it against Brevitas). Rounding to nearest would not do: it moves values onto ties.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from models.errors import BadInput
+from models.files import existing_file, writable_folder
+from training.radioml import FRAME, Index, check_finite, open_file, read_index
+
+FORMAT = 1
+"""Goes up whenever the files of a cache change their meaning."""
+
+STEP = 2.0**-14
+_ROWS = 4096  # frames per read, 32 MiB
+_TILE = 256  # frames per pass of the rounding, so that its arrays stay in the processor's cache
+_RESERVE = 64 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a cache was made from.
+
+    Attributes:
+        size: bytes of the file.
+        mtime_ns: its time of modification.
+        sample: SHA-256 over slices from all over the file.
+        format: `FORMAT` of the cache.
+    """
+
+    size: int
+    mtime_ns: int
+    sample: str
+    format: int = FORMAT
+
+
+class Cache:
+    """A finished cache, open for reading.
+
+    Attributes:
+        index: class and SNR of every frame, as `radioml.read_index` gave them.
+    """
+
+    def __init__(self, folder: Path, index: Index):
+        self.index = index
+        self._folder = folder
+        self._open()
+
+    def _open(self) -> None:
+        with (self._folder / "frames.i16").open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._map.madvise(mmap.MADV_RANDOM)  # reading ahead would fetch frames nobody asked for
+        self._frames = np.frombuffer(self._map, np.int16).reshape(len(self.index), 2, FRAME)
+        self._touched = 0
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getstate__(self) -> dict:
+        return {"folder": self._folder, "index": self.index}
+
+    def __setstate__(self, state: dict) -> None:
+        self._folder, self.index = state["folder"], state["index"]
+        self._open()
+
+    def frames(self, rows: np.ndarray) -> np.ndarray:
+        """Return float32 (B, 2, 1024), the frames of `rows` (B,) in that order."""
+        fixed = self._frames[rows]
+        self._touched += len(rows)
+        if self._touched > 1 << 16:
+            # Pages stay in the system's file cache but are no longer counted as this process's.
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
+        return np.multiply(fixed, np.float32(STEP), dtype=np.float32)
+
+
+def round_to_odd(samples: np.ndarray) -> np.ndarray:
+    """Return float32 samples in steps of 2^-14, as int16 of the same shape.
+
+    Rounding to odd is what makes a second rounding give what one rounding would have given: see S.
+    Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using
+    rounding to odd", IEEE Trans. Computers 57(4), 2008.
+    """
+    limits = np.iinfo(np.int16)
+    scaled = np.clip(samples * np.float32(1 / STEP), limits.min, limits.max)
+    floor = np.floor(scaled)
+    fixed = floor.astype(np.int16)
+    fixed |= scaled != floor
+    return fixed
+
+
+def open_cache(
+    path: str | Path, cache_dir: str | Path | None = None, progress: Progress | None = None
+) -> Cache:
+    """Return the cache of a data file, made anew where there is none or the file has changed.
+
+    Args:
+        path: data file in RadioML's layout.
+        cache_dir: folder for caches; by default the cache lies beside the data file.
+        progress: told (frames done, frames in all) while a cache is made.
+
+    Raises:
+        BadInput: the file is unusable (`radioml.read_index`), holds NaN or infinity, or there is no
+            place for the cache; an older cache is then still there.
+    """
+    path = existing_file(path, "data file")
+    folder = cache_folder(path, cache_dir)
+    source = source_of(path)
+    index = _load(folder, path, source)
+    if index is None:
+        index = _build(folder, path, source, progress)
+    return Cache(folder, index)
+
+
+def cache_folder(path: str | Path, cache_dir: str | Path | None = None) -> Path:
+    """Return the folder in which the cache of a data file lies or would lie."""
+    path = Path(path)
+    if cache_dir is None:
+        return path.with_name(path.name + ".cache")
+    # Files of one name from several folders shall not take turns.
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    return Path(cache_dir) / f"{path.name}-{place}.cache"
+
+
+def source_of(path: Path) -> Source:
+    """Return what identifies the present contents of a data file without reading all of it."""
+    status = path.stat()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for place in np.linspace(0, max(status.st_size - 4096, 0), 64).astype(int):
+            file.seek(int(place))
+            digest.update(file.read(4096))
+    return Source(status.st_size, status.st_mtime_ns, digest.hexdigest())
+
+
+def _load(folder: Path, path: Path, source: Source) -> Index | None:
+    try:
+        facts = json.loads((folder / "cache.json").read_text())
+        if facts["source"] != asdict(source):
+            return None
+        labels, snrs = np.load(folder / "labels.npy"), np.load(folder / "snrs.npy")
+        if (folder / "frames.i16").stat().st_size != len(labels) * FRAME * 4:
+            return None
+        return Index(path, labels, snrs, facts["label"], facts["in_order"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        return None
+
+
+def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> Index:
+    index = read_index(path)
+    writable_folder(folder.parent)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _check_disk(folder, len(index) * FRAME * 4)
+        temporary.mkdir()
+        np.save(temporary / "labels.npy", index.labels)
+        np.save(temporary / "snrs.npy", index.snrs)
+        with open_file(path) as file, (temporary / "frames.i16").open("wb") as out:
+            done = 0
+            for frames in _read_ahead(file["X"]):
+                check_finite(path, frames, done)
+                for start in range(0, len(frames), _TILE):
+                    fixed = round_to_odd(frames[start : start + _TILE])
+                    out.write(np.ascontiguousarray(fixed.transpose(0, 2, 1)).data)
+                done += len(frames)
+                if progress:
+                    progress(done, len(index))
+            out.flush()
+            os.fsync(out.fileno())
+        facts = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
+        (temporary / "cache.json").write_text(json.dumps(facts))
+        _replace(temporary, folder)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write the cache {folder}: {error.strerror or error}; free some space or "
+            "choose another place for it (--cache-dir)"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return index
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder.parent).free - _RESERVE
+    if needed > free:
+        raise BadInput(
+            f"the cache {folder} needs {needed / 1e9:.1f} GB, {max(free, 0) / 1e9:.1f} GB are free "
+            "there; free some space or choose another place for it (--cache-dir)"
+        )
+
+
+def _read_ahead(x: h5py.Dataset) -> Iterator[np.ndarray]:
+    """Yield all frames, the next ones being read while the caller works on these."""
+
+    def read(start: int) -> np.ndarray:
+        return x[start : start + _ROWS].astype(np.float32, copy=False)
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(read, 0)
+        for start in range(_ROWS, len(x) + _ROWS, _ROWS):
+            frames = ahead.result()
+            if start < len(x):
+                ahead = reader.submit(read, start)
+            yield frames
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    """Put a folder in another's place; a reader of the old one keeps its open files."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,288 @@
+"""Batches for training and evaluation: from a file through its cache, or drawn on the fly.
+
+A batch is (x, y, snr): float32 (B, 2, 1024), int64 (B,) classes, int64 (B,) dB. The loaders fetch
+whole batches (`batch_size=None`), since one gather per batch is what makes them fast.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from models.errors import BadInput
+from training.cache import Cache, Progress, open_cache
+from training.radioml import CLASSES, FRAME, SNRS, Index
+from training.split import Split, official_split
+from training.synthesis import RECIPE_VERSION, synthesise
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+ORIGINAL_MIN_SNR = -14
+"""dB from which the published networks were trained (`--st_snr 3`)."""
+
+
+class CachedFrames(Dataset):
+    """Frames of a cache; indexed by an array of rows, it gives a batch."""
+
+    def __init__(self, cache: Cache):
+        self.cache = cache
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def __getitem__(self, rows: np.ndarray) -> Batch:
+        index = self.cache.index
+        x = torch.from_numpy(self.cache.frames(rows))
+        return x, torch.from_numpy(index.labels[rows]), torch.from_numpy(index.snrs[rows])
+
+
+class SyntheticFrames(Dataset):
+    """Batches drawn when asked for; the number of a batch determines it.
+
+    Args:
+        batch_size: frames a batch.
+        snrs: dB, drawn from uniformly.
+        seed: of everything random.
+        stream: frames of different streams are independent (0 for training, 1 for testing).
+    """
+
+    def __init__(self, batch_size: int, snrs: tuple[int, ...], seed: int, stream: int = 0):
+        self.batch_size, self.snrs, self.seed, self.stream = batch_size, snrs, seed, stream
+
+    def __getitem__(self, number: int) -> Batch:
+        entropy = (RECIPE_VERSION, self.seed, self.stream, int(number))
+        rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
+        labels = rng.integers(0, len(CLASSES), self.batch_size)
+        snrs = rng.choice(self.snrs, self.batch_size)
+        x = np.empty((self.batch_size, 2, FRAME), np.float32)
+        for modulation in range(len(CLASSES)):
+            rows = np.flatnonzero(labels == modulation)
+            if len(rows):
+                frames = synthesise(modulation, snrs[rows], len(rows), rng)
+                x[rows] = frames.transpose(0, 2, 1)
+        return torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(snrs)
+
+
+class Batches(DistributedSampler):
+    """Yield the rows of one batch after another, an epoch of them.
+
+    It is a `DistributedSampler` because Lightning leaves those alone and tells them the epoch; each
+    process takes every n-th batch of the same permutation. When training (`shuffle`), surplus rows
+    that would give the processes different work are left for the next epoch's permutation.
+
+    Args:
+        rows: int64, what to draw from.
+        batch_size: rows a batch.
+        shuffle: a new permutation each epoch.
+        seed: of the permutations.
+        num_replicas: processes, by default those of torch.distributed.
+        rank: which of them this is.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ):
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if num_replicas is None:
+            num_replicas = torch.distributed.get_world_size() if distributed else 1
+        if rank is None:
+            rank = torch.distributed.get_rank() if distributed else 0
+        # The base class wants anything with a length.
+        super().__init__(rows, num_replicas, rank, shuffle=shuffle, seed=seed)
+        self.rows, self.batch_size = rows, batch_size
+
+    def __len__(self) -> int:
+        if self.shuffle and len(self.rows) >= self.batch_size * self.num_replicas:
+            return len(self.rows) // (self.batch_size * self.num_replicas)
+        batches = -(-len(self.rows) // self.batch_size)
+        return -(-(batches - self.rank) // self.num_replicas)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rows = self.rows
+        if self.shuffle:
+            rows = np.random.default_rng((self.seed, self.epoch)).permutation(rows)
+        for number in range(len(self)):
+            start = (number * self.num_replicas + self.rank) * self.batch_size
+            yield rows[start : start + self.batch_size]
+
+
+class Numbers(DistributedSampler):
+    """Yield the numbers of this epoch's batches for `SyntheticFrames`; no two epochs share one."""
+
+    def __init__(self, batches: int, num_replicas: int | None = None, rank: int | None = None):
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if num_replicas is None:
+            num_replicas = torch.distributed.get_world_size() if distributed else 1
+        if rank is None:
+            rank = torch.distributed.get_rank() if distributed else 0
+        super().__init__(range(batches), num_replicas, rank, shuffle=False)
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return max(self.batches // self.num_replicas, 1)
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.num_replicas * len(self) + self.rank
+        return iter(range(first, first + self.num_replicas * len(self), self.num_replicas))
+
+
+class RadioMLData(lightning.LightningDataModule):
+    """A file in RadioML 2018.01A's layout, in the official split.
+
+    Validation and test both give the official test frames (all SNRs), as published.
+
+    Args:
+        path: HDF5 file; its cache is made on first use.
+        batch_size: frames a batch, a process.
+        min_snr: dB; training leaves frames below out. None trains on all.
+        cache_dir: where caches go; by default beside the file.
+        workers: processes that prepare batches; by default 2 where a GPU waits for them, else 0.
+        seed: of the shuffling.
+        progress: told (frames done, frames in all) while the cache is made.
+
+    Attributes:
+        label: where the frames come from, to be shown with every result.
+        index: class and SNR of each frame.
+        split: rows for training and testing.
+        frames: `CachedFrames`; `data.frames[rows]` is a batch.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        batch_size: int = 1024,
+        *,
+        min_snr: int | None = ORIGINAL_MIN_SNR,
+        cache_dir: str | Path | None = None,
+        workers: int | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ):
+        super().__init__()
+        _check_batch(batch_size, min_snr)
+        self.path, self.batch_size, self.min_snr = Path(path), batch_size, min_snr
+        self.cache_dir, self.workers, self.seed = cache_dir, workers, seed
+        self._progress = progress
+        self.frames: CachedFrames | None = None
+        self.index: Index | None = None
+        self.split: Split | None = None
+        self.label = ""
+
+    def prepare_data(self) -> None:
+        """Make the cache, in one process.
+
+        Raises:
+            BadInput: as `open_cache`.
+        """
+        open_cache(self.path, self.cache_dir, self._progress)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the cache and split it.
+
+        Raises:
+            BadInput: as `open_cache` and `official_split`.
+        """
+        if self.frames is None:
+            cache = open_cache(self.path, self.cache_dir, self._progress)
+            self.index, self.label = cache.index, cache.index.label
+            self.split = official_split(cache.index, self.min_snr)
+            self.frames = CachedFrames(cache)
+
+    def train_dataloader(self) -> DataLoader:
+        """Return shuffled batches of the training rows, all of full size."""
+        return self._loader(
+            Batches(self.split.train, self.batch_size, shuffle=True, seed=self.seed)
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """Return batches of the test rows."""
+        return self.test_dataloader()
+
+    def test_dataloader(self) -> DataLoader:
+        """Return batches of the test rows, in the order of the split."""
+        return self._loader(Batches(self.split.test, self.batch_size, shuffle=False))
+
+    def _loader(self, sampler: Batches) -> DataLoader:
+        return _loader(self.frames, sampler, self.workers)
+
+
+class SyntheticData(lightning.LightningDataModule):
+    """Endless training frames, drawn afresh each epoch; testing always gives the same ones.
+
+    Args:
+        batch_size: frames a batch, a process.
+        min_snr: dB; no training frames below.
+        frames_per_epoch: what counts as an epoch.
+        test_frames: for validation and test, over all SNRs.
+        workers: processes that draw; by default one a core but for the first.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 1024,
+        *,
+        min_snr: int | None = ORIGINAL_MIN_SNR,
+        frames_per_epoch: int = 1 << 18,
+        test_frames: int = 1 << 15,
+        workers: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        _check_batch(batch_size, min_snr)
+        self.batch_size, self.min_snr, self.seed = batch_size, min_snr, seed
+        self.frames_per_epoch, self.test_frames = frames_per_epoch, test_frames
+        self.workers = max((os.cpu_count() or 1) - 1, 0) if workers is None else workers
+        self.label = f"synthetic (recipe {RECIPE_VERSION}, on the fly, seed {seed})"
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the batches of this epoch, which no other epoch gives."""
+        kept = tuple(snr for snr in SNRS if self.min_snr is None or snr >= self.min_snr)
+        frames = SyntheticFrames(self.batch_size, kept, self.seed)
+        return self._loader(frames, self.frames_per_epoch)
+
+    def val_dataloader(self) -> DataLoader:
+        """Return the test batches."""
+        return self.test_dataloader()
+
+    def test_dataloader(self) -> DataLoader:
+        """Return batches that are the same every time, over all SNRs."""
+        frames = SyntheticFrames(self.batch_size, SNRS, self.seed, stream=1)
+        loader = self._loader(frames, self.test_frames)
+        loader.sampler.set_epoch = lambda epoch: None
+        return loader
+
+    def _loader(self, frames: SyntheticFrames, count: int) -> DataLoader:
+        return _loader(frames, Numbers(-(-count // self.batch_size)), self.workers)
+
+
+def _check_batch(batch_size: int, min_snr: int | None) -> None:
+    if batch_size < 1:
+        raise BadInput(f"a batch of {batch_size} frames: there must be at least one")
+    if min_snr is not None and min_snr > SNRS[-1]:
+        raise BadInput(f"nothing lies at {min_snr} dB and above; the SNRs end at {SNRS[-1]} dB")
+
+
+def _loader(frames: Dataset, sampler: DistributedSampler, workers: int | None) -> DataLoader:
+    gpu = torch.cuda.is_available()
+    workers = (2 if gpu else 0) if workers is None else workers
+    return DataLoader(
+        frames,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=gpu,
+    )
