@@ -1,0 +1,1 @@
+"""Cycle-accurate simulation of kernels and whole accelerators with Verilator."""
