@@ -1,1 +1,90 @@
-"""AaronNet."""
+"""The one command line: every stage of the chain is a subcommand, thin over the stage's own code.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input, 130 interrupted. Facts go to stdout, progress
+and errors to stderr.
+"""
+
+import errno
+import logging
+import os
+import signal
+import sys
+import warnings
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+import models.cli
+from models.errors import BadInput, CheckFailed
+
+LIBRARIES = ("torch", "brevitas", "qonnx", "onnx", "numpy", "lightning", "finn-plus")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Radio modulation classifiers, from training to dataflow hardware.",
+)
+
+
+def _versions(wanted: bool) -> None:
+    if wanted:
+        print(f"aaronnet {version('aaronnet')}")
+        for library in LIBRARIES:
+            print(f"{library} {version(library)}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_versions, is_eager=True, help="Show versions.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what the libraries say; works anywhere.")
+    ] = False,
+) -> None:
+    """Radio modulation classifiers, from training to dataflow hardware."""
+
+
+app.command()(models.cli.cost)
+app.command()(models.cli.export)
+
+
+def be_quiet() -> None:
+    """Silence the libraries: whoever runs a command wants its facts, and `-v` shows the rest."""
+    os.environ.setdefault("TORCH_LOGS", "-all")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for worker processes
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    # A pipe that closes early (`| head`) is no error of ours.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    arguments = sys.argv[1:]
+    quiet = [argument for argument in arguments if argument not in ("-v", "--verbose")]
+    if len(quiet) == len(arguments):
+        be_quiet()
+    try:
+        app(quiet, prog_name="aaronnet")
+    except BadInput as error:
+        _end(error, 2)
+    except CheckFailed as error:
+        _end(error, 1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _end(f"{error.strerror}: {error.filename or 'a file'}; free some space and run it again", 2)
+
+
+def _end(message: object, code: int) -> None:
+    print(f"aaronnet: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

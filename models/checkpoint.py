@@ -59,7 +59,8 @@ def save(path: str | Path, network: nn.Module, config: NetConfig, info: dict[str
 
     Args:
         path: the file to write.
-        network: a network of configuration `config`.
+        network: a network of configuration `config` that has seen at least one training batch:
+            before it, its activations have no quantization steps to save.
         config: its configuration.
         info: plain types only: `data_label`, seed, metrics, whatever explains the weights.
     """
@@ -99,15 +100,12 @@ def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        ValueError,
-    ) as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"checkpoint {path} is damaged or no checkpoint ({detail})") from error
+    except pickle.UnpicklingError as error:
+        raise BadInput(
+            f"checkpoint {path} is no checkpoint, or holds more than tensors and plain values"
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError) as error:
+        raise BadInput(f"checkpoint {path} is truncated or damaged; copy it again") from error
     if not isinstance(content, Mapping) or not content:
         raise BadInput(f"checkpoint {path} holds no state dict")
     return content
@@ -159,14 +157,12 @@ def check_state(
         BadInput: a key is missing or unexpected, a shape differs, or a value is not finite.
     """
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    # A learned activation step is part of the state once the first training batch has set it.
-    steps = {
+    # Brevitas lists a learned activation step only once the first training batch has set it.
+    expected |= {
         f"{name}.value": ()
         for name, module in network.named_modules()
         if isinstance(module, ParameterFromRuntimeStatsScaling)
     }
-    if steps.keys() & state.keys():
-        expected |= steps
     problem = None
     if missing := sorted(expected.keys() - state.keys()):
         problem = f"{missing[0]} is missing"

@@ -1,0 +1,150 @@
+"""Commands on networks: what one costs, and how it looks as QONNX."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Configuration the checkpoint must have (vgg10, aaronnet32, aaronnet48, aaronnet128)."
+    ),
+]
+Filters = Annotated[
+    str | None, typer.Option(help="Filter counts, comma separated, e.g. 33,32,32,32,32,40.")
+]
+Bits = Annotated[int | None, typer.Option(min=2, max=16)]
+
+
+def open_checkpoint(
+    path: str,
+    model: str | None = None,
+    filters: str | None = None,
+    **bits: int | None,
+) -> "Checkpoint":
+    """Load `path` as the configuration named `model` with the given changes.
+
+    Without any the file says what it is; bit widths change alone, since they leave no trace in
+    the shapes.
+
+    Raises:
+        BadInput: the file or the configuration is unusable, or they do not fit together.
+    """
+    from models import checkpoint
+    from models.config import named_config
+
+    if model is None and filters is None and not any(bits.values()):
+        return checkpoint.load(path)
+    config = named_config(model) if model else checkpoint.load(path).config
+    return checkpoint.load(path, config.changed(filters=parse_filters(filters), **bits))
+
+
+def parse_filters(text: str | None) -> tuple[int, ...] | None:
+    """Read "33,32,40" as (33, 32, 40).
+
+    Raises:
+        BadInput: a part is no whole number.
+    """
+    from models.errors import BadInput
+
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInput(
+            f"filters must be whole numbers separated by commas, not {text!r}"
+        ) from error
+
+
+def cost(
+    network: Annotated[str, typer.Argument(help="A checkpoint (.pth) or a model (.onnx).")],
+    breakdown: Annotated[bool, typer.Option(help="One row a layer.")] = False,
+    json: Json = None,
+    model: Model = None,
+    filters: Filters = None,
+    input_bits: Bits = None,
+    weight_bits: Bits = None,
+    act_bits: Bits = None,
+) -> None:
+    """Count a network's official inference cost and its score against the VGG10 baseline."""
+    from models.console import print_table
+    from models.cost import inference_cost
+    from models.errors import BadInput
+    from models.export import load_onnx, read_metadata
+    from models.files import write_json
+
+    changes = {"input_bits": input_bits, "weight_bits": weight_bits, "act_bits": act_bits}
+    if network.endswith(".onnx"):
+        if model or filters or any(changes.values()):
+            raise BadInput("--model, --filters and bit widths change checkpoints, not model files")
+        graph = load_onnx(network)
+        metadata = read_metadata(graph)
+        name, data_label = graph.graph.name or network, metadata.get("data_label", "unknown")
+        facts = inference_cost(graph, network)
+    else:
+        loaded = open_checkpoint(network, model, filters, **changes)
+        name, data_label = loaded.config.name, loaded.data_label
+        facts = inference_cost(loaded, network)
+    facts = {"network": name, "file": network, "trained_on": data_label, **facts}
+    if json:
+        write_json(json, facts)
+    columns = ("score", "bit_ops", "weight_bits", "macs", "nonzero_weights")
+    if breakdown:
+        print_table(
+            f"{name}, by layer",
+            ("layer", *columns),
+            (
+                [layer["name"], *map(_shown, (layer[c] for c in columns))]
+                for layer in facts["layers"]
+            ),
+        )
+    rows = [[column, _shown(facts[column])] for column in columns]
+    rows.append(["compression", f"{facts['compression']:.2f}x" if facts["compression"] else "-"])
+    rows.append(["trained on", data_label])
+    print_table(f"{name}: official inference cost (VGG10 w8a8 = 1)", ("fact", "value"), rows)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.6f}" if isinstance(value, float) else f"{value:,}"
+
+
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint (.pth).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The QONNX file to write.")],
+    json: Json = None,
+    model: Model = None,
+    filters: Filters = None,
+    input_bits: Bits = None,
+    weight_bits: Bits = None,
+    act_bits: Bits = None,
+) -> None:
+    """Write a checkpoint as a static QONNX file with input (1, 2, 1024)."""
+    from models import export as exporter
+    from models.console import print_table
+    from models.files import sha256, write_json
+
+    loaded = open_checkpoint(
+        checkpoint,
+        model,
+        filters,
+        input_bits=input_bits,
+        weight_bits=weight_bits,
+        act_bits=act_bits,
+    )
+    exporter.export(loaded, out)
+    facts = {
+        "network": loaded.config.name,
+        "checkpoint_sha256": loaded.info["sha256"],
+        "trained_on": loaded.data_label,
+        "model": str(out),
+        "model_sha256": sha256(out),
+    }
+    if json:
+        write_json(json, facts)
+    print_table(f"exported {out}", ("fact", "value"), facts.items())

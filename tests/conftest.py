@@ -1,0 +1,57 @@
+"""Fixtures for all stages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+PUBLISHED = {"vgg": 1.0, "AaronNet32": 0.057224, "AaronNet32plusplus": 0.015705}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of facts and published checkpoints beside the checkout; skip without it."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def published(shared):
+    """Return the path of a published checkpoint by name."""
+    return lambda name: shared / "checkpoints" / f"{name}.pth"
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Run the command line as a user does; returns the finished process with its texts."""
+
+    def run(*arguments: object, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, ROOT / "aaronnet.py", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def refused(cli):
+    """Run a command that must be refused: exit code 2, one line on stderr; returns the line."""
+
+    def run(*arguments: object) -> str:
+        done = cli(*arguments, check=2)
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("aaronnet: ")
+        return lines[0]
+
+    return run
