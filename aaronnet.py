@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 import models.cli
+import training.cli_data
 from models.errors import BadInput, CheckFailed
 
 LIBRARIES = ("torch", "brevitas", "qonnx", "onnx", "numpy", "lightning", "finn-plus")
@@ -49,6 +50,7 @@ def options(
     """Radio modulation classifiers, from training to dataflow hardware."""
 
 
+app.add_typer(training.cli_data.app, name="data", help="Synthesise, inspect and check data.")
 app.command()(models.cli.cost)
 app.command()(models.cli.export)
 
