@@ -1,0 +1,141 @@
+"""Choose RTL for every node: our kernels where FINN has only HLS, FINN's own RTL elsewhere."""
+
+from collections import Counter
+
+import numpy as np
+from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
+from finn.util.basic import get_dsp_block
+from onnx import helper
+from qonnx.core.datatype import DataType
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+from qonnx.transformation.base import Transformation
+from qonnx.transformation.general import GiveUniqueNodeNames
+
+from build.rtl.ops import KERNEL_OPS, RTL_DOMAIN, register
+
+register()
+
+ABSTRACT_DOMAIN = "finn.custom_op.fpgadataflow"
+HLS_DOMAIN = f"{ABSTRACT_DOMAIN}.hls"
+
+
+class UseKernels(Transformation):
+    """Turn abstract or HLS nodes into the ops of our kernels wherever a kernel can do them.
+
+    Works before or after SpecializeLayers and before or after folding: attributes, folding
+    included, carry over, because the ops have FINN's own attributes.
+    """
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Replace the nodes; run once."""
+        changed = False
+        for index, node in enumerate(model.graph.node):
+            op = _kernel_op(node)
+            if op is None:
+                continue
+            if op.obstacle(getCustomOp(node), model):
+                # FINN takes any registered RTL variant of a simple layer without asking.
+                if op.__name__ == f"{node.op_type}_rtl":
+                    getCustomOp(node).set_nodeattr("preferred_impl_style", "hls")
+                continue
+            replaced = helper.make_node(
+                op.__name__, node.input, node.output, name=node.name, domain=RTL_DOMAIN
+            )
+            # The HLS backend has attributes of its own; the preference has been heard.
+            kept = op(node).get_nodeattr_types().keys() - {"preferred_impl_style"}
+            replaced.attribute.extend(a for a in node.attribute if a.name in kept)
+            model.graph.node.remove(node)
+            model.graph.node.insert(index, replaced)
+            changed = True
+        if changed:
+            model = model.transform(GiveUniqueNodeNames())
+        return model, False
+
+
+class AdaptMVAUWeights(Transformation):
+    """Widen weight types just enough for FINN's RTL MVAU.
+
+    It wants signed weights of two bits at least, and on DSP48E1 (7 series) a weight range without
+    the most negative value. Minimizing bit widths can leave [-16, 15], which a sixth bit makes
+    acceptable; otherwise FINN falls back to HLS.
+    """
+
+    def __init__(self, fpgapart: str) -> None:
+        """Adapt for this FPGA part."""
+        super().__init__()
+        self.narrow = get_dsp_block(fpgapart) == "DSP48E1"
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Set weight datatypes and ask for RTL."""
+        for node in model.graph.node:
+            if node.op_type != "MVAU":
+                continue
+            op = getCustomOp(node)
+            weights = model.get_initializer(node.input[1])
+            datatype = op.get_input_datatype(1)
+            if weights is None or not datatype.is_integer() or datatype.name == "BIPOLAR":
+                continue
+            bits = datatype.bitwidth() + (not datatype.signed())
+            bits = max(bits, 2)
+            if self.narrow and np.min(weights) == -(1 << (bits - 1)):
+                bits += 1
+            wider = DataType[f"INT{bits}"]
+            if wider != datatype and datatype.name != "TERNARY":
+                op.set_nodeattr("weightDataType", wider.name)
+                model.set_tensor_datatype(node.input[1], wider)
+            if op.get_nodeattr("preferred_impl_style") == "":
+                op.set_nodeattr("preferred_impl_style", "rtl")
+        return model, False
+
+
+class SpecializeForRTL(Transformation):
+    """FINN's SpecializeLayers with RTL wherever FINN or we have it."""
+
+    def __init__(self, fpgapart: str) -> None:
+        """Specialise for this FPGA part."""
+        super().__init__()
+        self.fpgapart = fpgapart
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Adapt the MVAUs, use our kernels, and leave the rest to FINN."""
+        model = model.transform(AdaptMVAUWeights(self.fpgapart))
+        model = model.transform(UseKernels())
+        model = model.transform(SpecializeLayers(self.fpgapart))
+        return model, False
+
+
+def step_specialize_for_rtl(model: ModelWrapper, cfg: object) -> ModelWrapper:
+    """Builder step in place of FINN's step_specialize_layers (cfg: DataflowBuildConfig)."""
+    return model.transform(SpecializeForRTL(cfg._resolve_fpga_part()))
+
+
+def step_use_kernels(model: ModelWrapper, cfg: object) -> ModelWrapper:
+    """Builder step: kernels for nodes that are HLS so far (cfg: DataflowBuildConfig)."""
+    return model.transform(UseKernels())
+
+
+def hls_nodes(model: ModelWrapper) -> dict[str, str]:
+    """Return the nodes that are HLS, name -> why no kernel could take them."""
+    left = {}
+    for node in model.graph.node:
+        if node.domain == HLS_DOMAIN:
+            op = _kernel_op(node)
+            reason = op.obstacle(getCustomOp(node), model) if op else ""
+            left[node.name] = reason or f"there is no RTL kernel for {node.op_type}"
+    return left
+
+
+def backends(model: ModelWrapper) -> dict[str, int]:
+    """Count the nodes by backend: rtl, hls, or abstract."""
+    names = {RTL_DOMAIN: "rtl", HLS_DOMAIN: "hls", ABSTRACT_DOMAIN: "abstract"}
+    return dict(Counter(names[n.domain] for n in model.graph.node if n.domain in names))
+
+
+def _kernel_op(node) -> type | None:
+    """Return our op for an abstract or HLS node, if there is one."""
+    if node.domain == ABSTRACT_DOMAIN:
+        return KERNEL_OPS.get(node.op_type)
+    if node.domain == HLS_DOMAIN:
+        return KERNEL_OPS.get(node.op_type.removesuffix("_hls"))
+    return None
