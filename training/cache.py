@@ -9,6 +9,7 @@ on their side of it, and what saturates would be clipped anyway (`tests/training
 shows it against Brevitas). Rounding to nearest would not do: it moves values onto ties.
 """
 
+import fcntl
 import hashlib
 import json
 import mmap
@@ -16,6 +17,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ import numpy as np
 
 from models.errors import BadInput
 from models.files import existing_file, writable_folder
-from training.radioml import FRAME, Index, check_finite, open_file, read_index
+from training.radioml import FRAME, Index, check_finite, open_file, read, read_index
 
 FORMAT = 1
 """Goes up whenever the files of a cache change their meaning."""
@@ -128,7 +130,18 @@ def open_cache(
     source = source_of(path)
     index = _load(folder, path, source)
     if index is None:
-        index = _build(folder, path, source, progress)
+        writable_folder(folder.parent)
+        try:
+            with _alone(folder) as temporary:
+                # Another process may have made it while this one waited.
+                index = _load(folder, path, source) or _build(temporary, path, source, progress)
+                if (temporary / "cache.json").exists():
+                    _replace(temporary, folder)
+        except OSError as error:
+            raise BadInput(
+                f"cannot write the cache {folder}: {error.strerror or error}; free some space or "
+                "choose another place for it (--cache-dir)"
+            ) from error
     return Cache(folder, index)
 
 
@@ -166,38 +179,57 @@ def _load(folder: Path, path: Path, source: Source) -> Index | None:
         return None
 
 
-def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> Index:
-    index = read_index(path)
-    writable_folder(folder.parent)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to build `folder` in, held by one process at a time.
+
+    The name is always the same, so that what a killed process left behind goes with the next one.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    while True:
+        temporary.mkdir(exist_ok=True)
+        try:
+            lock = (temporary / "lock").open("w")
+        except FileNotFoundError:  # the folder was finished or removed in between
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            held, there = os.fstat(lock.fileno()), (temporary / "lock").stat()
+            if os.path.samestat(held, there):
+                break
+        except FileNotFoundError:
+            pass
+        lock.close()
     try:
-        _check_disk(folder, len(index) * FRAME * 4)
-        temporary.mkdir()
-        np.save(temporary / "labels.npy", index.labels)
-        np.save(temporary / "snrs.npy", index.snrs)
-        with open_file(path) as file, (temporary / "frames.i16").open("wb") as out:
-            done = 0
-            for frames in _read_ahead(file["X"]):
-                check_finite(path, frames, done)
-                for start in range(0, len(frames), _TILE):
-                    fixed = round_to_odd(frames[start : start + _TILE])
-                    out.write(np.ascontiguousarray(fixed.transpose(0, 2, 1)).data)
-                done += len(frames)
-                if progress:
-                    progress(done, len(index))
-            out.flush()
-            os.fsync(out.fileno())
-        facts = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
-        (temporary / "cache.json").write_text(json.dumps(facts))
-        _replace(temporary, folder)
-    except OSError as error:
-        raise BadInput(
-            f"cannot write the cache {folder}: {error.strerror or error}; free some space or "
-            "choose another place for it (--cache-dir)"
-        ) from error
+        for left in temporary.iterdir():
+            if left.name != "lock":
+                left.unlink()
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        lock.close()
+
+
+def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> Index:
+    """Fill `folder` with a cache of `path`; its last file is cache.json."""
+    index = read_index(path)
+    _check_disk(folder, len(index) * FRAME * 4)
+    np.save(folder / "labels.npy", index.labels)
+    np.save(folder / "snrs.npy", index.snrs)
+    with open_file(path) as file, (folder / "frames.i16").open("wb") as out:
+        done = 0
+        for frames in _read_ahead(file["X"]):
+            check_finite(path, frames, done)
+            for start in range(0, len(frames), _TILE):
+                fixed = round_to_odd(frames[start : start + _TILE])
+                out.write(np.ascontiguousarray(fixed.transpose(0, 2, 1)).data)
+            done += len(frames)
+            if progress:
+                progress(done, len(index))
+        out.flush()
+        os.fsync(out.fileno())
+    facts = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
+    (folder / "cache.json").write_text(json.dumps(facts))
     return index
 
 
@@ -213,21 +245,23 @@ def _check_disk(folder: Path, needed: int) -> None:
 def _read_ahead(x: h5py.Dataset) -> Iterator[np.ndarray]:
     """Yield all frames, the next ones being read while the caller works on these."""
 
-    def read(start: int) -> np.ndarray:
-        return x[start : start + _ROWS].astype(np.float32, copy=False)
+    def fetch(start: int) -> np.ndarray:
+        return read(x, slice(start, start + _ROWS)).astype(np.float32, copy=False)
 
     with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(read, 0)
+        ahead = reader.submit(fetch, 0)
         for start in range(_ROWS, len(x) + _ROWS, _ROWS):
             frames = ahead.result()
             if start < len(x):
-                ahead = reader.submit(read, start)
+                ahead = reader.submit(fetch, start)
             yield frames
 
 
 def _replace(temporary: Path, folder: Path) -> None:
-    """Put a folder in another's place; a reader of the old one keeps its open files."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    """Put a finished cache in another's place; readers of the old one keep their open files."""
+    (temporary / "lock").unlink()
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     temporary.rename(folder)

@@ -88,25 +88,40 @@ def class_index(name: str | int) -> int:
 def open_file(path: str | Path) -> Iterator[h5py.File]:
     """Open a RadioML file for reading once X, Y and Z are there in the right shapes.
 
-    Read errors inside the block (a damaged file) become `BadInput` as well.
-
     Raises:
         BadInput: the file is missing, truncated, not HDF5, empty or of another layout.
     """
     path = existing_file(path, "data file")
     try:
-        with h5py.File(path, "r") as file:
-            _check_layout(path, file)
-            yield file
+        file = h5py.File(path, "r")
     except OSError as error:
-        reason = str(error)
-        if "truncated" in reason:
-            problem = "is truncated; copy or download it again"
-        elif "signature" in reason:
-            problem = "is not an HDF5 file; expected RadioML 2018.01A's GOLD_XYZ_OSC.0001_1024.hdf5"
-        else:
-            problem = f"cannot be read ({' '.join(reason.split())}); it may be damaged"
-        raise BadInput(f"{path} {problem}") from error
+        raise _unreadable(path, error) from error
+    with file:
+        _check_layout(path, file)
+        yield file
+
+
+def read(data: h5py.Dataset, rows: slice | int) -> np.ndarray:
+    """Return some rows of a data set of an open file.
+
+    Raises:
+        BadInput: they cannot be read, the file is damaged.
+    """
+    try:
+        return data[rows]
+    except OSError as error:
+        raise _unreadable(Path(data.file.filename), error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> BadInput:
+    reason = str(error)
+    if "truncated" in reason:
+        problem = "is truncated; copy or download it again"
+    elif "signature" in reason:
+        problem = "is not an HDF5 file; expected RadioML 2018.01A's GOLD_XYZ_OSC.0001_1024.hdf5"
+    else:
+        problem = f"cannot be read, it may be damaged ({' '.join(reason.split())})"
+    return BadInput(f"{path} {problem}")
 
 
 def _check_layout(path: Path, file: h5py.File) -> None:
@@ -143,8 +158,8 @@ def read_index(path: str | Path) -> Index:
         snrs = np.empty(frames, np.int64)
         for start in range(0, frames, _ROWS):
             rows = slice(start, min(start + _ROWS, frames))
-            labels[rows] = _classes_of(path, file["Y"][rows], start)
-            snrs[rows] = _snrs_of(path, file["Z"][rows].reshape(-1), start)
+            labels[rows] = _classes_of(path, read(file["Y"], rows), start)
+            snrs[rows] = _snrs_of(path, read(file["Z"], rows).reshape(-1), start)
         label = _label(file)
     order = labels * len(SNRS) + snr_index(snrs)
     return Index(Path(path), labels, snrs, label, bool((np.diff(order) >= 0).all()))

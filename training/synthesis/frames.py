@@ -8,7 +8,7 @@ from training.synthesis.modulations import MODULATIONS
 RECIPE_VERSION = 1
 """Goes up whenever the same seed gives other samples."""
 
-BLOCK = 128
+BLOCK = 64
 """Frames that share a random stream: small enough that all arrays of a block stay in the cache."""
 
 

@@ -1,0 +1,176 @@
+"""`aaronnet data`: make, inspect and check data files."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+File = Annotated[Path, typer.Argument(help="Data file in RadioML 2018.01A's layout (HDF5).")]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Folder for caches; by default beside the data file.")
+]
+
+
+@contextmanager
+def bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yields what `progress` parameters take: (frames done, in all)."""
+    from models.console import progress
+
+    with progress() as display:
+        task = display.add_task(description, total=None)
+        yield lambda done, total: display.update(task, completed=done, total=total)
+
+
+def _report(json: Path | None, facts: dict) -> None:
+    from models.files import write_json
+
+    if json:
+        write_json(json, facts)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="File to write (HDF5).")],
+    frames_per_cell: Annotated[
+        int,
+        typer.Option(help="Frames of each of the 24 x 26 (class, SNR); the real file has 4096."),
+    ] = 4096,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 2018,
+    jobs: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
+    compress: Annotated[
+        int | None, typer.Option(help="gzip level 1..9; needs room for both files meanwhile.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a finished file.")] = False,
+    json: Json = None,
+) -> None:
+    """Synthesise a data set like RadioML 2018.01A; run again, it goes on where it stopped."""
+    import time
+
+    from models.console import print_table
+    from training.synthesis import write_dataset
+
+    start = time.perf_counter()
+    with bar("synthesising") as progress:
+        facts = write_dataset(
+            out,
+            frames_per_cell,
+            seed,
+            jobs=jobs,
+            compress=compress,
+            overwrite=force,
+            progress=progress,
+        )
+    seconds = time.perf_counter() - start
+    made = facts["frames"] - facts["resumed_at"]
+    facts |= {"seconds": seconds, "frames_per_second": made / seconds}
+    _report(json, facts)
+    print_table(
+        f"synthesised {out}",
+        ("fact", "value"),
+        [
+            ("data", facts["data_label"]),
+            ("frames", f"{facts['frames']:,}"),
+            ("of these found done", f"{facts['resumed_at']:,}"),
+            ("size", f"{facts['bytes'] / 1e9:.2f} GB"),
+            ("time", f"{seconds:.1f} s"),
+            ("frames/s", f"{facts['frames_per_second']:,.0f}"),
+        ],
+    )
+
+
+@app.command()
+def info(
+    file: File,
+    frames: Annotated[int, typer.Option(help="Frames of each (class, SNR) to look at.")] = 64,
+    every: Annotated[bool, typer.Option("--all", help="Look at every frame.")] = False,
+    json: Json = None,
+) -> None:
+    """Show what a data file holds: cells, power, clipping; complain where something is wrong."""
+    from models.console import print_table
+    from training.inspect import describe
+
+    with bar("reading") as progress:
+        facts = describe(file, None if every else frames, progress)
+    _report(json, facts)
+    print_table(
+        f"{file}: {facts['data_label']}",
+        ("class", "frames", "power", "beyond +-2", "... at the top SNR"),
+        (
+            [
+                row["name"],
+                f"{row['frames']:,}",
+                _number(row["power"], ".3f"),
+                _number(row["clipped"], ".2%"),
+                _number(row["clipped_top"], ".2%"),
+            ]
+            for row in facts["classes"]
+        ),
+    )
+    cells = facts["cells"]
+    order = "by class, then SNR" if facts["in_order"] else "NOT by class, then SNR (Y and Z rule)"
+    print_table(
+        "file",
+        ("fact", "value"),
+        [
+            ("frames", f"{facts['frames']:,}"),
+            ("looked at", f"{facts['frames_looked_at']:,}"),
+            *((key, value) for key, value in facts["layout"].items()),
+            ("order", order),
+            ("frames a cell", f"{cells['frames_min']}..{cells['frames_max']}"),
+            ("empty cells", cells["missing"]),
+            ("complete", "yes" if facts["complete"] else "no, DeepSig's has 4096 a cell"),
+            ("beyond +-2, without SSB", _number(facts["clipped"], ".2%")),
+            ("... at the top SNR", _number(facts["clipped_top"], ".2%")),
+        ],
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+@app.command()
+def show(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("data.png"),
+    snr: Annotated[int, typer.Option(help="SNR of the frames shown, dB.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of the choice of frames.")] = 0,
+    json: Json = None,
+) -> None:
+    """Draw frames of every modulation: I and Q over time, I/Q plane, spectrum."""
+    from models.console import print_table
+    from training.inspect import draw
+
+    facts = draw(file, out, snr, seed)
+    _report(json, facts)
+    print_table(
+        f"drew {out}", ("fact", "value"), [(key, facts[key]) for key in ("data_label", "snr")]
+    )
+
+
+@app.command()
+def cache(file: File, cache_dir: CacheDir = None, json: Json = None) -> None:
+    """Make the cache that training reads, which it would otherwise make on first use."""
+    import time
+
+    from models.console import print_table
+    from training.cache import cache_folder, open_cache
+
+    start = time.perf_counter()
+    with bar("caching") as progress:
+        opened = open_cache(file, cache_dir, progress)
+    facts = {
+        "path": str(file),
+        "cache": str(cache_folder(file, cache_dir)),
+        "frames": len(opened),
+        "data_label": opened.index.label,
+        "in_order": opened.index.in_order,
+        "seconds": time.perf_counter() - start,
+    }
+    _report(json, facts)
+    print_table(f"cached {file}", ("fact", "value"), facts.items())

@@ -1,0 +1,230 @@
+"""What a data file holds, as facts and as a picture."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from models.errors import BadInput
+from models.files import atomic
+from training.radioml import (
+    CLASSES,
+    FRAME,
+    FULL_FRAMES_PER_CELL,
+    SNRS,
+    Index,
+    check_finite,
+    open_file,
+    read,
+    read_index,
+    snr_index,
+)
+from training.synthesis.modulations import SPS
+
+CLIP = 2.0
+"""The input quantizers of all our networks end at +-2."""
+
+Progress = Callable[[int, int], None]
+
+
+def describe(
+    path: str | Path, frames_per_cell: int | None = 64, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Look at a file's labels and at frames of every cell.
+
+    Args:
+        path: data file in RadioML's layout.
+        frames_per_cell: frames of each (class, SNR) looked at, spread over the cell. None takes
+            all of them, which also finds every NaN.
+        progress: told (frames done, frames in all).
+
+    Returns:
+        Facts: path, data_label, frames, layout, in_order, cells (frames_min, frames_max, missing),
+        balanced, complete (as many frames as DeepSig's file), frames_looked_at, classes (a row
+        each: name, frames, power, clipped, clipped_top: at the highest SNR), clipped and
+        clipped_top (shares over all classes but the two SSB ones, whose scale is arbitrary).
+
+    Raises:
+        BadInput: as `radioml.read_index`, or a frame that was looked at holds NaN or infinity.
+    """
+    index = read_index(path)
+    cells = index.cells
+    rows = sample_rows(index, frames_per_cell)
+    power = np.zeros(cells.shape)
+    clipped = np.zeros(cells.shape)
+    looked = np.zeros(cells.shape, np.int64)
+    with open_file(path) as file:
+        layout = {key: f"{file[key].dtype} {file[key].shape}" for key in "XYZ"}
+        done = 0
+        for part, frames in _read(file["X"], rows):
+            check_finite(path, frames, part)
+            cell = index.labels[part], snr_index(index.snrs[part])
+            np.add.at(power, cell, np.square(frames).sum(axis=(1, 2), dtype=np.float64) / FRAME)
+            np.add.at(clipped, cell, (np.abs(frames) > CLIP).mean(axis=(1, 2)))
+            np.add.at(looked, cell, 1)
+            done += len(part)
+            if progress:
+                progress(done, len(rows))
+    classes = [
+        {
+            "name": name,
+            "frames": int(cells[i].sum()),
+            "power": _mean(power[i], looked[i]),
+            "clipped": _mean(clipped[i], looked[i]),
+            "clipped_top": _mean(clipped[i, -1:], looked[i, -1:]),
+        }
+        for i, name in enumerate(CLASSES)
+    ]
+    scaled = [i for i, name in enumerate(CLASSES) if not name.startswith("AM-SSB")]
+    return {
+        "path": str(path),
+        "data_label": index.label,
+        "frames": len(index),
+        "layout": layout,
+        "in_order": index.in_order,
+        "cells": {
+            "frames_min": int(cells.min()),
+            "frames_max": int(cells.max()),
+            "missing": int((cells == 0).sum()),
+        },
+        "balanced": bool(cells.min() == cells.max()),
+        "complete": bool((cells == FULL_FRAMES_PER_CELL).all()),
+        "frames_looked_at": int(looked.sum()),
+        "classes": classes,
+        "clipped": _mean(clipped[scaled], looked[scaled]),
+        "clipped_top": _mean(clipped[scaled, -1], looked[scaled, -1]),
+    }
+
+
+def sample_rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
+    """Return the rows of up to so many frames of each cell, spread over it, in file order."""
+    if frames_per_cell is None:
+        return np.arange(len(index))
+    if frames_per_cell < 1:
+        raise BadInput(f"{frames_per_cell} frames per cell: there must be at least one")
+    cells = index.labels * len(SNRS) + snr_index(index.snrs)
+    order = np.argsort(cells, kind="stable")
+    counts = index.cells.ravel()
+    ends = np.cumsum(counts)
+    picked = [
+        order[np.linspace(end - count, end - 1, min(count, frames_per_cell)).astype(int)]
+        for count, end in zip(counts, ends, strict=True)
+        if count
+    ]
+    return np.sort(np.concatenate(picked))
+
+
+def _read(x: h5py.Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(rows), 4096):
+        part = rows[start : start + 4096]
+        if part[-1] - part[0] == len(part) - 1:
+            frames = read(x, slice(part[0], part[-1] + 1))
+        else:
+            # One read a row: HDF5's own point selection is many times slower.
+            frames = np.stack([read(x, row) for row in part.tolist()])
+        yield part, frames.astype(np.float32, copy=False)
+
+
+def _mean(total: np.ndarray, count: np.ndarray) -> float | None:
+    return float(total.sum() / count.sum()) if count.sum() else None
+
+
+def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) -> dict[str, Any]:
+    """Draw a frame of each modulation: I and Q over time, constellation, spectrum.
+
+    The I/Q plane shows one frame as it is: all samples in grey, in green every eighth where the
+    power is largest: the symbols of the linear modulations. The spectrum is the mean over up to
+    32 frames.
+
+    Args:
+        path: data file in RadioML's layout.
+        picture: file to write; its suffix gives the format (.png, .svg, .pdf).
+        snr: dB, of the frames.
+        seed: of the choice of frames.
+
+    Returns:
+        Facts: path, picture, data_label, snr, rows (class name to the row of its frame).
+
+    Raises:
+        BadInput: as `radioml.read_index`, or the file has no frames at `snr`.
+    """
+    index = read_index(path)
+    random = np.random.default_rng(seed)
+    chosen: dict[str, np.ndarray] = {}
+    for i, name in enumerate(CLASSES):
+        rows = np.flatnonzero((index.labels == i) & (index.snrs == snr))
+        if len(rows):
+            chosen[name] = random.permutation(rows)[:32]
+    if not chosen:
+        there = sorted(set(index.snrs.tolist()))
+        raise BadInput(f"{path} has no frames at {snr} dB; it has {', '.join(map(str, there))}")
+    frames = {}
+    with open_file(path) as file:
+        for name, rows in chosen.items():
+            frames[name] = np.stack([read(file["X"], row) for row in rows.tolist()]).astype(
+                np.float32
+            )
+            check_finite(path, frames[name], rows)
+    _figure(frames, f"{index.label}, {snr} dB", picture)
+    return {
+        "path": str(path),
+        "picture": str(picture),
+        "data_label": index.label,
+        "snr": snr,
+        "rows": {name: int(rows[0]) for name, rows in chosen.items()},
+    }
+
+
+def _figure(frames: dict[str, np.ndarray], title: str, picture: str | Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 1.25 * len(frames) + 0.8), layout="constrained")
+    figure.get_layout_engine().set(hspace=0, h_pad=0.02)
+    figure.suptitle(title, fontsize=13)
+    grid = figure.subplots(
+        len(frames), 3, squeeze=False, gridspec_kw={"width_ratios": [4.4, 1, 2.4]}
+    )
+    for axes, (name, block) in zip(grid, frames.items(), strict=True):
+        _row(axes, block)
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+        if axes is not grid[-1]:
+            axes[0].tick_params(labelbottom=False)
+            axes[2].tick_params(labelbottom=False)
+    heads = ("first 256 samples", "I/Q plane", "power spectrum, dB")
+    for axis, head in zip(grid[0], heads, strict=True):
+        axis.set_title(head, fontsize=10)
+    grid[0][0].legend(loc="upper right", fontsize=7, ncols=2)
+    grid[-1][0].set_xlabel("sample", fontsize=9)
+    grid[-1][2].set_xlabel("cycles/sample", fontsize=9)
+    with atomic(picture) as temporary:
+        try:
+            figure.savefig(temporary, dpi=110)
+        except ValueError as error:
+            raise BadInput(f"{picture}: {error}") from error
+
+
+def _row(axes: np.ndarray, block: np.ndarray) -> None:
+    """Draw frames (B, 1024, 2) of one class into its three axes."""
+    first = block[0]
+    limit = float(np.abs(first).max()) * 1.1
+    time, plane, spectrum = axes
+    time.plot(first[:256, 0], linewidth=0.9, label="I")
+    time.plot(first[:256, 1], linewidth=0.9, label="Q")
+    time.set(xlim=(0, 255), ylim=(-limit, limit))
+    start = np.square(first).sum(axis=1).reshape(-1, SPS).mean(axis=0).argmax()
+    plane.plot(first[:, 0], first[:, 1], linewidth=0.4, color="lightgrey")
+    plane.plot(*first[start::SPS].T, ".", markersize=2, color="tab:green")
+    plane.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+    window = np.hanning(FRAME)
+    signal = (block[..., 0] + 1j * block[..., 1]) * window
+    power = (np.abs(np.fft.fft(signal, axis=1)) ** 2).mean(axis=0) / (window**2).sum()
+    frequency = np.fft.fftshift(np.fft.fftfreq(FRAME))
+    decibels = 10 * np.log10(np.fft.fftshift(power) + 1e-12)
+    spectrum.plot(frequency, decibels, linewidth=0.9, color="tab:red")
+    spectrum.set(xlim=(-0.5, 0.5))
+    spectrum.margins(y=0.12)
+    for axis in axes:
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
