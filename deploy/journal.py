@@ -1,0 +1,68 @@
+"""A journal of finished steps, so that a chain of long ones can be interrupted and goes on."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.files import write_json
+
+
+class Journal:
+    """Steps run in order; one that is finished, on unchanged grounds, is not run again.
+
+    A step's grounds are its settings and those of all steps before it. Its facts are plain types
+    and are kept in the journal's file, written whole after each step.
+
+    Args:
+        path: the journal's JSON file; one that cannot be read counts as none.
+        say: told one line when a step starts, ends or is reused.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]):
+        self.path, self.say = path, say
+        self._grounds = ""
+        try:
+            self._done: dict[str, dict[str, Any]] = json.loads(path.read_text())
+        except FileNotFoundError:
+            self._done = {}
+        except ValueError:
+            say(f"{path} is damaged: all steps run again")
+            self._done = {}
+
+    def step(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        outputs: Sequence[Path],
+        run: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Return the step's facts, from `run()` or, when it is finished already, the journal.
+
+        Args:
+            name: unique; also what is shown.
+            settings: plain types that decide the result.
+            outputs: files or folders that must still exist for a finished step to count.
+            run: does the work and returns the facts.
+        """
+        text = json.dumps([self._grounds, name, settings], sort_keys=True)
+        self._grounds = hashlib.sha256(text.encode()).hexdigest()
+        done = self._done.get(name)
+        if done and done["grounds"] == self._grounds and all(path.exists() for path in outputs):
+            self.say(f"{name}: reused from an earlier run ({done['seconds']:.0f} s then)")
+            return done["facts"]
+        self.say(f"{name} ...")
+        start = time.perf_counter()
+        facts = run()
+        seconds = time.perf_counter() - start
+        self._done[name] = {"grounds": self._grounds, "seconds": seconds, "facts": facts}
+        write_json(self.path, self._done)
+        self.say(f"{name}: done in {seconds:.0f} s")
+        return facts
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each finished step took when it ran."""
+        return {name: done["seconds"] for name, done in self._done.items()}
