@@ -1,0 +1,198 @@
+"""Training: exact against Brevitas, exact after an interruption, honest about its input."""
+
+import copy
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint, build_network
+from models.config import CONFIGS, NetConfig
+from models.errors import BadInput
+from training.data import SyntheticData
+from training.module import Recipe, prunable
+from training.train import train
+from training.twin import Twin, initialise_ranges
+
+TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
+TINY_HARDWARE = TINY.changed(block_bits=8)
+TINY_VGG = NetConfig("tiny-vgg", "vgg10", (4,) * 7, 8, 8, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny_data(batch_size: int = 32, **options) -> SyntheticData:
+    return SyntheticData(
+        batch_size, frames_per_epoch=128, test_frames=64, workers=0, seed=3, **options
+    )
+
+
+def ready(config: NetConfig) -> torch.nn.Module:
+    torch.manual_seed(1)
+    network = build_network(config)
+    initialise_ranges(network)
+    Twin(network).calibrate(torch.randn(16, 2, 1024))
+    return network
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_HARDWARE, TINY_VGG], ids=lambda c: c.name)
+def test_twin_gives_brevitas_numbers_and_gradients(config):
+    network = ready(config)
+    x, y = torch.randn(16, 2, 1024), torch.randint(0, 24, (16,))
+    network.eval()
+    assert torch.equal(network(x), Twin(network)(x))
+    network.train()
+    other = copy.deepcopy(network)
+    F.cross_entropy(network(x), y).backward()
+    F.cross_entropy(Twin(other)(x), y).backward()
+    compared = 0
+    for (name, expected), found in zip(network.named_parameters(), other.parameters(), strict=True):
+        # What batch norm removes has a zero gradient but for rounding.
+        if expected.grad.abs().max() > 1e-5:
+            compared += 1
+            torch.testing.assert_close(
+                found.grad, expected.grad, rtol=5e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    assert compared > 10
+
+
+def test_twin_in_floating_point_is_not_quantized():
+    network = ready(TINY).eval()
+    twin, x = Twin(network), torch.randn(4, 2, 1024)
+    quantized = twin(x)
+    twin.quantized = False
+    plain = twin(x)
+    # A millionth of the largest weight moves a floating-point result but changes no level.
+    with torch.no_grad():
+        weight = network.classifier[6].weight
+        weight[weight != weight.abs().max()] += 1e-6 * weight.abs().max()
+    assert not torch.equal(twin(x), plain)
+    twin.quantized = True
+    assert torch.equal(twin(x), quantized)
+
+
+def test_train_learns_and_writes_a_usable_checkpoint(tmp_path):
+    recipe = Recipe(epochs=4, float_epochs=2, lr=0.02, t0=0)
+    data = SyntheticData(64, frames_per_epoch=1024, test_frames=256, workers=0, min_snr=10, seed=3)
+    best = train(TINY, data, tmp_path, recipe, progress=False)
+    assert best.name == "best.pth"
+    loaded = checkpoints.load(best.with_name("last.pth"))
+    assert loaded.config == TINY
+    assert loaded.data_label.startswith("synthetic")
+    assert loaded.info["epochs"] == 4 and loaded.info["frames"] == 4 * 1024
+    losses = [row["train_loss"] for row in loaded.info["history"]]
+    assert losses[-1] < losses[0] - 0.3 < np.log(24)
+    assert [row["phase"] for row in loaded.info["history"]] == ["float"] * 2 + ["quantized"] * 2
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 5
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+class StopAfter(lightning.Callback):
+    """Ends training in the middle of an epoch, as a power cut would."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise RuntimeError("power cut")
+
+
+def state_of(path: Path) -> dict[str, torch.Tensor]:
+    return checkpoints.load(path).network.state_dict()
+
+
+@pytest.mark.parametrize("ema", [None, 0.8])
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, ema):
+    recipe = Recipe(epochs=4, float_epochs=1, t0=2, ema=ema, weight_decay=0.01, clip=1.0)
+    whole = train(TINY, tiny_data(), tmp_path / "whole", recipe, progress=False)
+    for step in (2, 7, 13):  # each in another epoch of 4 steps, both phases
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(
+                TINY,
+                tiny_data(),
+                tmp_path / "cut",
+                recipe,
+                progress=False,
+                callbacks=[StopAfter(step)],
+            )
+    parts = train(TINY, tiny_data(), tmp_path / "cut", recipe, progress=False)
+    for name in ("last.pth", "best.pth"):
+        expected = state_of(whole.with_name(name))
+        found = state_of(parts.with_name(name))
+        assert expected.keys() == found.keys()
+        for key in expected:
+            assert torch.equal(expected[key], found[key]), key
+    again = train(TINY, tiny_data(), tmp_path / "cut", recipe, progress=False)
+    assert torch.equal(next(iter(state_of(again).values())), next(iter(expected.values())))
+
+
+def test_zeros_stay_zero(tmp_path):
+    network = ready(TINY)
+    with torch.no_grad():
+        for _, weight in prunable(network):
+            weight[torch.rand_like(weight) < 0.4] = 0
+    zeros = {name: weight == 0 for name, weight in prunable(network)}
+    start = Checkpoint(network, TINY, {"frames": 10, "epochs": 1})
+    best = train(start, tiny_data(), tmp_path, Recipe(epochs=2, weight_decay=0.1), progress=False)
+    loaded = checkpoints.load(best)
+    for name, weight in prunable(loaded.network):
+        assert torch.equal(weight == 0, zeros[name]), name
+        assert not torch.equal(weight, dict(prunable(network))[name]) or zeros[name].all()
+    assert loaded.info["epochs"] in (2, 3) and loaded.info["frames"] in (138, 266)
+
+
+def test_another_runs_folder_is_refused(tmp_path):
+    train(TINY, tiny_data(), tmp_path, Recipe(epochs=1), progress=False)
+    with pytest.raises(BadInput, match="another recipe"):
+        train(TINY, tiny_data(), tmp_path, Recipe(epochs=2), progress=False)
+    with pytest.raises(BadInput, match="another seed"):
+        train(TINY, tiny_data(), tmp_path, Recipe(epochs=1), seed=1, progress=False)
+    train(TINY, tiny_data(), tmp_path, Recipe(epochs=2), progress=False, resume=False)
+    (tmp_path / "state.ckpt").write_bytes(b"torn")
+    with pytest.raises(BadInput, match="damaged"):
+        train(TINY, tiny_data(), tmp_path, Recipe(epochs=2), progress=False)
+
+
+def test_stops_early(tmp_path):
+    best = train(TINY, tiny_data(), tmp_path, Recipe(epochs=9, stop_above=0.001), progress=False)
+    assert checkpoints.load(best).info["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"epochs": 2, "float_epochs": 3}, {"lr": 0.0}, {"ema": 1.5}, {"t0": -1}],
+)
+def test_recipes_out_of_range_are_refused(wrong):
+    with pytest.raises(BadInput):
+        Recipe(**wrong)
+
+
+def test_schedule_is_cosine_with_warm_restarts():
+    torch_optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(torch_optimizer, T_0=5)
+    recipe = Recipe(epochs=20, lr=1.0, t0=5)
+    for epoch in np.arange(0, 20, 0.25):
+        theirs.step(epoch)
+        assert recipe.rate(epoch) == pytest.approx(torch_optimizer.param_groups[0]["lr"])
+    two = Recipe(epochs=20, lr=1.0, t0=0, float_epochs=12, quantized_lr=0.1)
+    assert two.rate(0) == 1 and two.rate(6) == pytest.approx(0.5)
+    assert two.rate(12) == pytest.approx(0.1) and two.rate(16) == pytest.approx(0.05)
+
+
+def test_published_networks_have_a_twin():
+    for config in CONFIGS.values():
+        network = ready(config).eval()
+        x = torch.randn(2, 2, 1024)
+        with torch.inference_mode():
+            assert torch.equal(network(x), Twin(network)(x))

@@ -1,0 +1,44 @@
+"""Knowledge distillation: a small network learns what a larger one makes of each frame."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.twin import Twin
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How to learn from a teacher.
+
+    Attributes:
+        teacher: a trained network; it is only ever evaluated.
+        share: weight of the teacher's part of the loss, 0 to 1.
+        temperature: softens both distributions; what matters between wrong classes shows.
+    """
+
+    teacher: nn.Module
+    share: float = 0.5
+    temperature: float = 3.0
+
+    def loss(self, frames: Tensor, scores: Tensor, plain: Tensor) -> Tensor:
+        """Return share * T^2 KL(teacher || student) + (1 - share) * plain.
+
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.
+
+        Args:
+            frames: (N, 2, 1024), for the teacher.
+            scores: (N, 24), the student's.
+            plain: scalar, the loss against the labels.
+        """
+        with torch.no_grad():
+            taught = Twin(self.teacher)(frames)
+        soft = F.kl_div(
+            F.log_softmax(scores / self.temperature, dim=1),
+            F.log_softmax(taught / self.temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return self.share * self.temperature**2 * soft + (1 - self.share) * plain

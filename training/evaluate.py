@@ -1,0 +1,103 @@
+"""Accuracy of a network: over all frames, per SNR, per class, and what it takes for what."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import lightning
+import numpy as np
+import torch
+
+from models.checkpoint import Checkpoint
+from models.errors import BadInput
+from training.radioml import CLASSES, SNRS, snr_index
+
+Split = Literal["test", "train", "all"]
+Progress = Callable[[int, int], None]
+BATCH = 512
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    data: str | Path | lightning.LightningDataModule,
+    split: Split = "test",
+    *,
+    batch_size: int = BATCH,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Classify frames and count.
+
+    Args:
+        checkpoint: the network.
+        data: a file in RadioML's layout, or a data module (of which only `test` is known).
+        split: which frames: the official test split, the training split, or all.
+        batch_size: frames at a time.
+        device: torch's name of where to compute.
+        progress: told (frames done, frames in all).
+
+    Returns:
+        Plain types: `accuracy` over all frames, `frames`, `split`, `network`, `trained_on`,
+        `data` (label), `snrs` and `accuracy_per_snr` (lists; null for an SNR without frames),
+        `classes` and `accuracy_per_class`, `confusion` [true][predicted] over all SNRs and
+        `counts` [snr][true][predicted].
+
+    Raises:
+        BadInput: the split is unknown or empty, or the data unusable.
+    """
+    if split not in get_args(Split):
+        raise BadInput(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
+    total, batches, label = _batches(data, split, batch_size)
+    network = checkpoint.network.to(device).eval()
+    classes = len(CLASSES)
+    counts = np.zeros(len(SNRS) * classes * classes, np.int64)
+    done = 0
+    with torch.inference_mode():
+        for x, y, snr in batches:
+            guessed = network(x.to(device, non_blocking=True)).argmax(1).cpu()
+            cell = (torch.from_numpy(snr_index(snr.numpy())) * classes + y) * classes + guessed
+            counts += np.bincount(cell.numpy(), minlength=len(counts))
+            done += len(y)
+            if progress:
+                progress(done, total)
+    counts = counts.reshape(len(SNRS), classes, classes)
+    confusion = counts.sum(axis=0)
+    return {
+        "accuracy": float(confusion.trace() / confusion.sum()),
+        "frames": int(confusion.sum()),
+        "split": split,
+        "network": checkpoint.config.name,
+        "trained_on": checkpoint.data_label,
+        "data": label,
+        "snrs": list(SNRS),
+        "accuracy_per_snr": _shares(counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))),
+        "classes": list(CLASSES),
+        "accuracy_per_class": _shares(confusion.diagonal(), confusion.sum(axis=1)),
+        "confusion": confusion.tolist(),
+        "counts": counts.tolist(),
+    }
+
+
+def _shares(right: np.ndarray, total: np.ndarray) -> list[float | None]:
+    return [int(r) / int(t) if t else None for r, t in zip(right, total, strict=True)]
+
+
+def _batches(
+    data: str | Path | lightning.LightningDataModule, split: Split, batch_size: int
+) -> tuple[int, Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], str]:
+    from training.data import RadioMLData
+
+    if isinstance(data, str | Path):
+        data = RadioMLData(data, batch_size)
+        data.prepare_data()
+    data.setup("test")
+    if not isinstance(data, RadioMLData):
+        if split != "test":
+            raise BadInput("frames drawn on the fly have a test split only")
+        loader = data.test_dataloader()
+        return len(loader) * data.batch_size, iter(loader), data.label
+    rows = np.arange(len(data.index)) if split == "all" else getattr(data.split, split)
+    if not len(rows):
+        raise BadInput(f"{data.path} has no frames in the {split} split")
+    parts = (rows[first : first + batch_size] for first in range(0, len(rows), batch_size))
+    return len(rows), (data.frames[part] for part in parts), data.label

@@ -1,0 +1,276 @@
+"""Training runs: a folder with everything that is needed to continue, compare and use them.
+
+out/last.pth, best.pth   checkpoints as every command takes them, config and origin inside
+out/state.ckpt           Lightning's state after the last finished epoch, for exact resume
+out/metrics.csv          one row an epoch
+out/tensorboard/         the same for TensorBoard
+"""
+
+import csv
+import logging
+import pickle
+import platform
+import shlex
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint, build_network
+from models.config import NetConfig
+from models.errors import BadInput
+from models.files import atomic, writable_folder
+from training.distill import Distillation
+from training.module import Classifier, Recipe
+
+STATE, LAST, BEST = "state.ckpt", "last.pth", "best.pth"
+
+
+def train(
+    start: NetConfig | Checkpoint,
+    data: lightning.LightningDataModule,
+    out_folder: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    distillation: Distillation | None = None,
+    seed: int = 0,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+    resume: bool = True,
+    progress: bool = True,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> Path:
+    """Train a network and return the path of its best checkpoint.
+
+    Weights that are exactly zero in `start` stay zero. Interrupted, even by kill -9, the same call
+    goes on after the last finished epoch and ends with the same weights as an uninterrupted run.
+
+    Args:
+        start: a configuration to train from scratch, or a checkpoint to go on from.
+        data: batches (x, y, snr), with a `label` that says where they come from.
+        out_folder: for checkpoints and logs.
+        recipe: how to train; None takes the published recipe.
+        distillation: a teacher to learn from.
+        seed: of the initial weights.
+        precision: Lightning's name, e.g. `bf16-mixed`.
+        accelerator: `cpu`, `gpu` or `auto`.
+        devices: processes on this machine.
+        num_nodes: machines; start them with torchrun.
+        resume: go on from `state.ckpt` in `out_folder`; False starts anew.
+        progress: show a progress bar on stderr.
+        callbacks: more Lightning callbacks.
+
+    Raises:
+        BadInput: the folder cannot be written, holds another run, or the data is unusable.
+    """
+    recipe = recipe or Recipe()
+    folder = writable_folder(out_folder)
+    _quiet()
+    lightning.seed_everything(seed, verbose=False)
+    fresh = isinstance(start, NetConfig)
+    config, info = (start, {}) if fresh else (start.config, start.info)
+    network = build_network(config)
+    if not fresh:
+        network.load_state_dict(start.network.state_dict())
+    identity = {
+        "config": config.to_dict(),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "start": None if fresh else _digest(start),
+    }
+    if not resume:
+        for name in (STATE, LAST, BEST, "metrics.csv"):
+            (folder / name).unlink(missing_ok=True)
+    state = folder / STATE
+    model = Classifier(network, recipe, fresh=fresh, distillation=distillation)
+    keeper = Keeper(folder, config, dict(info), identity)
+    epoch = _finished_epochs(state, identity) if state.is_file() else 0
+    trainer = lightning.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy="ddp" if devices * num_nodes > 1 else "auto",
+        precision=precision,
+        gradient_clip_val=recipe.clip,
+        callbacks=[*_stoppers(recipe), *_bar(progress), *callbacks, keeper],
+        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        enable_checkpointing=True,
+        num_sanity_val_steps=0,
+        # Our samplers share an epoch among processes themselves.
+        use_distributed_sampler=False,
+        log_every_n_steps=50,
+    )
+    with _starting_at(data, epoch):
+        trainer.fit(model, datamodule=data, ckpt_path=state if epoch else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = folder / BEST
+    if not best.is_file():
+        raise BadInput(
+            f"{folder} has no quantized checkpoint: train for more than the "
+            f"{recipe.float_epochs} epochs in floating point"
+        )
+    return best
+
+
+class Keeper(lightning_callbacks.Checkpoint):
+    """Writes the run's files after each epoch, each of them whole or not at all."""
+
+    def __init__(
+        self, folder: Path, config: NetConfig, info: dict[str, Any], identity: dict[str, Any]
+    ):
+        self.folder, self.config, self.info, self.identity = folder, config, info, identity
+        self.best = -1.0
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what outlives an interruption."""
+        return {"best": self.best, "seconds": self.seconds, "identity": self.identity}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, model: Classifier) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, model: Classifier) -> None:
+        """Write checkpoints, metrics and state, in this order: the state counts the others done."""
+        row = model.history[-1]
+        row["seconds"] = round(time.monotonic() - self._started, 3)
+        self.seconds += row["seconds"]
+        if trainer.is_global_zero:
+            if not model.in_float:
+                self._save(LAST, trainer, model)
+                if row["val_accuracy"] > self.best:
+                    self.best = row["val_accuracy"]
+                    self._save(BEST, trainer, model)
+            self._write_metrics(model.history)
+        temporary = self.folder / f".{STATE}.tmp"
+        trainer.save_checkpoint(temporary)  # all processes take part
+        if trainer.is_global_zero:
+            temporary.replace(self.folder / STATE)
+
+    def _save(self, name: str, trainer: lightning.Trainer, model: Classifier) -> None:
+        before = self.info
+        info = {
+            **before,
+            "data_label": trainer.datamodule.label,
+            "accuracy": model.history[-1]["val_accuracy"],
+            "seed": self.identity["seed"],
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "device": f"{trainer.num_devices} x {_device_name(trainer)}",
+            "recipe": self.identity["recipe"],
+            "epochs": before.get("epochs", 0) + len(model.history),
+            "frames": before.get("frames", 0) + sum(row["frames"] for row in model.history),
+            "wall_seconds": round(before.get("wall_seconds", 0) + self.seconds, 1),
+            "history": [*before.get("history", []), *model.history],
+        }
+        info.pop("sha256", None)
+        checkpoints.save(self.folder / name, model.evaluated, self.config, info)
+
+    def _write_metrics(self, history: list[dict[str, Any]]) -> None:
+        with atomic(self.folder / "metrics.csv") as temporary, temporary.open("w") as file:
+            writer = csv.DictWriter(file, history[0])
+            writer.writeheader()
+            writer.writerows(history)
+
+
+def _finished_epochs(state: Path, identity: dict[str, Any]) -> int:
+    """Return how many epochs a state has behind it; refuse to go on with another run's."""
+    try:
+        content = torch.load(state, map_location="cpu", weights_only=True)
+        (found,) = (s["identity"] for s in content["callbacks"].values() if "identity" in s)
+    except (RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        raise BadInput(f"{state} is damaged; use --no-resume to start anew") from error
+    for key in identity:
+        if found.get(key) != identity[key]:
+            raise BadInput(
+                f"{state.parent} holds a run with another {key}; choose another folder, or "
+                "--no-resume to start anew"
+            )
+    return len(content["history"])
+
+
+@contextmanager
+def _starting_at(data: lightning.LightningDataModule, epoch: int) -> Iterator[None]:
+    """Make a data module's first training batches those of a later epoch.
+
+    Lightning 2.6 starts to iterate before it tells the samplers which epoch it resumes from.
+    """
+    original = data.train_dataloader
+
+    def train_dataloader() -> torch.utils.data.DataLoader:
+        loader = original()
+        loader.sampler.set_epoch(epoch)
+        return loader
+
+    data.train_dataloader = train_dataloader
+    try:
+        yield
+    finally:
+        del data.train_dataloader  # the class's own shows again
+
+
+def _digest(start: Checkpoint) -> str:
+    """Identify a checkpoint by its weights: files differ in when they were written."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(start.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _stoppers(recipe: Recipe) -> list[lightning.Callback]:
+    if recipe.patience is None and recipe.stop_above is None:
+        return []
+    return [
+        lightning_callbacks.EarlyStopping(
+            "val_accuracy",
+            mode="max",
+            patience=recipe.epochs if recipe.patience is None else recipe.patience,
+            stopping_threshold=recipe.stop_above,
+            strict=False,  # there is none while in floating point
+            check_on_train_epoch_end=True,
+        )
+    ]
+
+
+def _bar(progress: bool) -> list[lightning.Callback]:
+    if not progress:
+        return []
+    return [lightning_callbacks.RichProgressBar(console_kwargs={"stderr": True})]
+
+
+def _device_name(trainer: lightning.Trainer) -> str:
+    if isinstance(trainer.accelerator, lightning.pytorch.accelerators.CUDAAccelerator):
+        return torch.cuda.get_device_name()
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _quiet() -> None:
+    """Silence what Lightning says to those who did not read the manual."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*is smaller than the logging interval.*"):
+        warnings.filterwarnings("ignore", text)
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
