@@ -154,6 +154,90 @@ def show(
 
 
 @app.command()
+def fidelity(
+    file: File,
+    checkpoint: Annotated[
+        list[str],
+        typer.Option(help="Network trained on the real data; FILE=NAME says which published one."),
+    ],
+    frames: Annotated[int, typer.Option(help="Frames of each (class, SNR).")] = 64,
+    every: Annotated[bool, typer.Option("--all", help="Take every frame.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Picture to write (.png, .svg, .pdf).")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Ask networks trained on the real data about a file; compare with what was published."""
+    from models.console import print_table
+    from models.errors import CheckFailed
+    from training.fidelity import draw
+    from training.fidelity import fidelity as measure
+
+    with bar("classifying") as progress:
+        facts = measure(file, checkpoint, None if every else frames, progress)
+    _report(json, facts)
+    if out:
+        draw(facts, out)
+    networks, title = facts["networks"], f"{file}: {facts['data_label']}"
+    heads = [head for network in networks for head in (network["network"], "published")]
+    curves = [(network["published"] or {}).get("curve") or {} for network in networks]
+    rows = [["all", *_pairs(networks, lambda n: (n["accuracy"], _published(n)))]]
+    for i, snr in enumerate(facts["snrs"]):
+        pairs = [
+            (network["accuracy_per_snr"][i], curve.get(snr))
+            for network, curve in zip(networks, curves, strict=True)
+        ]
+        rows.append([f"{snr} dB", *(_number(value, ".3f") for pair in pairs for value in pair)])
+    print_table(f"{title}, accuracy", ("SNR", *heads), rows)
+    print_table(
+        f"{title}, deviation from the published accuracy",
+        ("network", "deviation", "within tolerance"),
+        (
+            (network["network"], _verdict(network), "yes" if network["ok"] else "NO")
+            for network in networks
+            if network["deviation"]
+        ),
+    )
+    print_table(
+        f"{title}, accuracy from 10 dB on, and the most frequent mistake",
+        ("class", *(head for n in networks for head in (n["network"], "taken for"))),
+        (
+            [
+                name,
+                *_pairs(
+                    networks, lambda n, i=i: (n["accuracy_per_class_high"][i], n["mistaken_for"][i])
+                ),
+            ]
+            for i, name in enumerate(facts["classes"])
+        ),
+    )
+    for network in networks:
+        if network["ok"] is False:
+            raise CheckFailed(
+                f"{file} is not like {network['trained_on']}: "
+                f"{network['network']} is off by {_verdict(network)}"
+            )
+
+
+def _verdict(network: dict) -> str:
+    off = network["deviation"]
+    text = f"{100 * off['mean']:+.1f} points in the mean"
+    if off["at"] is not None:
+        text += f", by {100 * off['snr']:+.1f} (sampling: +-{100 * off['standard_error']:.1f})"
+        text += f" at {off['at']} dB"
+    return text
+
+
+def _published(network: dict) -> float | None:
+    return network["published"] and network["published"]["accuracy"]
+
+
+def _pairs(networks: list[dict], pick: Callable[[dict], tuple]) -> list[str]:
+    values = [value for network in networks for value in pick(network)]
+    return [value if isinstance(value, str) else _number(value, ".3f") for value in values]
+
+
+@app.command()
 def cache(file: File, cache_dir: CacheDir = None, json: Json = None) -> None:
     """Make the cache that training reads, which it would otherwise make on first use."""
     import time

@@ -1,10 +1,9 @@
 """What a data file holds, as facts and as a picture."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from models.errors import BadInput
@@ -15,10 +14,9 @@ from training.radioml import (
     FULL_FRAMES_PER_CELL,
     SNRS,
     Index,
-    check_finite,
     open_file,
-    read,
     read_index,
+    read_rows,
     snr_index,
 )
 from training.synthesis.modulations import SPS
@@ -58,8 +56,7 @@ def describe(
     with open_file(path) as file:
         layout = {key: f"{file[key].dtype} {file[key].shape}" for key in "XYZ"}
         done = 0
-        for part, frames in _read(file["X"], rows):
-            check_finite(path, frames, part)
+        for part, frames in read_rows(file["X"], rows):
             cell = index.labels[part], snr_index(index.snrs[part])
             np.add.at(power, cell, np.square(frames).sum(axis=(1, 2), dtype=np.float64) / FRAME)
             np.add.at(clipped, cell, (np.abs(frames) > CLIP).mean(axis=(1, 2)))
@@ -116,17 +113,6 @@ def sample_rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
     return np.sort(np.concatenate(picked))
 
 
-def _read(x: h5py.Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(rows), 4096):
-        part = rows[start : start + 4096]
-        if part[-1] - part[0] == len(part) - 1:
-            frames = read(x, slice(part[0], part[-1] + 1))
-        else:
-            # One read a row: HDF5's own point selection is many times slower.
-            frames = np.stack([read(x, row) for row in part.tolist()])
-        yield part, frames.astype(np.float32, copy=False)
-
-
 def _mean(total: np.ndarray, count: np.ndarray) -> float | None:
     return float(total.sum() / count.sum()) if count.sum() else None
 
@@ -163,17 +149,14 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
     frames = {}
     with open_file(path) as file:
         for name, rows in chosen.items():
-            frames[name] = np.stack([read(file["X"], row) for row in rows.tolist()]).astype(
-                np.float32
-            )
-            check_finite(path, frames[name], rows)
+            frames[name] = next(read_rows(file["X"], np.sort(rows)))[1]
     _figure(frames, f"{index.label}, {snr} dB", picture)
     return {
         "path": str(path),
         "picture": str(picture),
         "data_label": index.label,
         "snr": snr,
-        "rows": {name: int(rows[0]) for name, rows in chosen.items()},
+        "rows": {name: int(rows.min()) for name, rows in chosen.items()},
     }
 
 

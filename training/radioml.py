@@ -58,6 +58,11 @@ class Index:
         return len(self.labels)
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the frames were synthesised."""
+        return self.label.startswith("synthetic")
+
+    @property
     def cells(self) -> np.ndarray:
         """int64 (24, 26): frames in each (class, SNR) cell."""
         cell = self.labels * len(SNRS) + snr_index(self.snrs)
@@ -111,6 +116,34 @@ def read(data: h5py.Dataset, rows: slice | int) -> np.ndarray:
         return data[rows]
     except OSError as error:
         raise _unreadable(Path(data.file.filename), error) from error
+
+
+def read_rows(
+    x: h5py.Dataset, rows: np.ndarray, at_once: int = 4096
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (rows, frames) of the open file's X, some rows at a time.
+
+    Args:
+        x: the data set.
+        rows: int64, ascending.
+        at_once: how many rows to yield together.
+
+    Returns:
+        Pairs of int64 (B,) and finite float32 (B, 1024, 2).
+
+    Raises:
+        BadInput: a frame cannot be read, or holds NaN or infinity.
+    """
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        if part[-1] - part[0] == len(part) - 1:
+            frames = read(x, slice(part[0], part[-1] + 1))
+        else:
+            # One read a row: HDF5's own selection of points is many times slower.
+            frames = np.stack([read(x, row) for row in part.tolist()])
+        frames = frames.astype(np.float32, copy=False)
+        check_finite(x.file.filename, frames, part)
+        yield part, frames
 
 
 def _unreadable(path: Path, error: OSError) -> BadInput:

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.files import atomic
 from training.radioml import FRAME
+from training.synthesis.sink import new_hdf5
 
 _CHUNK = 64  # frames, 512 KiB
 
@@ -41,7 +42,7 @@ def write_compressed(
     jobs = jobs or os.cpu_count() or 1
     with h5py.File(source, "r", locking=False) as old, atomic(path) as temporary:
         x = old["X"]
-        with h5py.File(temporary, "w") as new, ThreadPoolExecutor(jobs) as pool:
+        with new_hdf5(temporary) as new, ThreadPoolExecutor(jobs) as pool:
             new.attrs.update(old.attrs)
             for key in "YZ":
                 new.create_dataset(key, data=old[key], compression=level, shuffle=True)

@@ -24,6 +24,7 @@ from models.files import writable_folder
 from training.radioml import CLASSES, FRAME, SNRS
 from training.synthesis.compress import write_compressed
 from training.synthesis.frames import BLOCK, RECIPE_VERSION, block
+from training.synthesis.sink import new_hdf5
 
 _FRAME_BYTES = FRAME * 2 * 4
 _LABEL_BYTES = (len(CLASSES) + 1) * 8
@@ -98,10 +99,14 @@ def write_dataset(
                 partial.unlink()
             journal.unlink()
     except OSError as error:
-        raise BadInput(
-            f"cannot write {path}: {error.strerror or error}; what is done is kept in {partial} "
-            "and the same command will go on from there"
-        ) from error
+        problem = f"cannot write {path}: {error.strerror or error}"
+        if journal.exists():
+            problem += (
+                f"; what is done is kept in {partial}, the same command will go on from there"
+            )
+        else:
+            partial.unlink(missing_ok=True)
+        raise BadInput(problem) from error
     return {
         "path": str(path),
         "frames": frames,
@@ -173,7 +178,7 @@ def _start(journal: Path, partial: Path, plan: dict[str, Any]) -> None:
     per_cell, snrs = plan["frames_per_cell"], plan["snrs"]
     frames = len(CLASSES) * len(snrs) * per_cell
     journal.unlink(missing_ok=True)
-    with h5py.File(partial, "w", locking=False) as file:
+    with new_hdf5(partial) as file:
         early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
@@ -250,14 +255,16 @@ def _write(
     todo = (number for number in range(total) if number not in done)
     unsaved: list[int] = []
     with journal.open("a") as log:
-        for number in _in_threads(make, todo, jobs or os.cpu_count() or 1):
-            unsaved.append(number)
-            written += frames_of(number)
-            if len(unsaved) == _SYNC_EVERY:
-                _save(descriptor, log, unsaved)
-            if progress:
-                progress(written, frames)
-        _save(descriptor, log, unsaved)
+        try:
+            for number in _in_threads(make, todo, jobs or os.cpu_count() or 1):
+                unsaved.append(number)
+                written += frames_of(number)
+                if len(unsaved) == _SYNC_EVERY:
+                    _save(descriptor, log, unsaved)
+                if progress:
+                    progress(written, frames)
+        finally:
+            _save(descriptor, log, unsaved)
     return resumed_at
 
 
