@@ -1,0 +1,230 @@
+import math
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import BadInput
+from models.quantizers import input_quantizer
+from tests.conftest import ROOT
+from tests.training.radioml_files import grid, write
+from training.cache import STEP, cache_folder, open_cache, round_to_odd
+
+BITS = (2, 4, 6, 8, 12, 14)
+
+
+def through(bits: int, samples: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        quantized = input_quantizer(bits).eval()(torch.from_numpy(samples)[None])
+    return quantized.value.numpy()[0]
+
+
+def awkward_samples() -> np.ndarray:
+    """Every value at which a quantizer's answer changes, its neighbours in float32, and others."""
+    edges = np.arange(-(2**15) - 4, 2**15 + 5, dtype=np.float32) * np.float32(STEP)
+    near = [np.nextafter(edges, np.float32(way)) for way in (-np.inf, np.inf)]
+    random = np.random.default_rng(0)
+    normal = random.normal(size=200_000).astype(np.float32)
+    huge = np.float32([-1e30, -2.5, 2.5, 1e30, 0.0, -0.0, 1e-30, -1e-30])
+    tiny = random.normal(scale=STEP, size=50_000).astype(np.float32)
+    return np.concatenate([edges, *near, normal, 100 * normal[:1000], tiny, huge])
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_networks_see_the_same_numbers(bits):
+    samples = awkward_samples()
+    restored = round_to_odd(samples).astype(np.float32) * np.float32(STEP)
+    assert np.array_equal(through(bits, restored), through(bits, samples))
+
+
+def test_rounding_to_nearest_would_not_do():
+    samples = awkward_samples()
+    nearest = np.clip(np.rint(samples / STEP), -(2**15), 2**15 - 1).astype(np.float32) * STEP
+    assert (through(6, nearest.astype(np.float32)) != through(6, samples)).any()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_round_to_odd_by_its_definition(value):
+    fixed = int(round_to_odd(np.float32([value]))[0])
+    exact = float(np.float32(value)) / STEP
+    if exact >= 2**15 - 1:
+        assert fixed == 2**15 - 1
+    elif exact <= -(2**15):
+        assert fixed == -(2**15)
+    elif exact == int(exact):
+        assert fixed == exact
+    else:
+        assert fixed % 2 == 1
+        assert fixed in (math.floor(exact), math.ceil(exact))
+
+
+@pytest.fixture
+def source(tmp_path):
+    random = np.random.default_rng(0)
+    labels, snrs = grid(2, (0, 30))
+    order = random.permutation(len(labels))
+    frames = random.normal(size=(len(labels), 1024, 2)).astype(np.float32)
+    return write(tmp_path / "data.h5", labels[order], snrs[order], frames)
+
+
+def test_a_cache_holds_the_file(source):
+    cache = open_cache(source)
+    with h5py.File(source) as file:
+        frames = file["X"][:].transpose(0, 2, 1)
+        assert np.array_equal(cache.index.labels, file["Y"][:].argmax(axis=1))
+        assert np.array_equal(cache.index.snrs, file["Z"][:, 0])
+    rows = np.array([5, 90, 0, 5])
+    found = cache.frames(rows)
+    assert found.dtype == np.float32
+    assert found.shape == (4, 2, 1024)
+    inside = np.abs(frames[rows]) < 2
+    assert np.abs(found - frames[rows])[inside].max() < STEP
+    assert np.array_equal(found, round_to_odd(frames[rows]) * np.float32(STEP))
+    assert not cache.index.in_order
+
+
+def test_frames_of_several_reads_keep_their_places(source, monkeypatch):
+    whole = open_cache(source).frames(np.arange(96))
+    shutil.rmtree(cache_folder(source))
+    monkeypatch.setattr("training.cache._ROWS", 20)
+    monkeypatch.setattr("training.cache._TILE", 7)
+    seen = []
+    cache = open_cache(source, progress=lambda done, total: seen.append((done, total)))
+    assert np.array_equal(cache.frames(np.arange(96)), whole)
+    assert seen == [(20, 96), (40, 96), (60, 96), (80, 96), (96, 96)]
+
+
+def test_it_is_made_once(source):
+    first = open_cache(source)
+    made = (cache_folder(source) / "frames.i16").stat()
+    second = open_cache(source)
+    assert (cache_folder(source) / "frames.i16").stat() == made
+    assert first.index.label == second.index.label
+    assert np.array_equal(first.index.labels, second.index.labels)
+
+
+def overwrite_frame(path, value):
+    with h5py.File(path, "a") as file:
+        file["X"][3] = value
+
+
+def test_it_is_made_again_when_the_file_changed(source):
+    old = open_cache(source)
+    before = source.stat()
+    overwrite_frame(source, 1)
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert (open_cache(source).frames(np.array([3])) == 1).all()
+    assert not (old.frames(np.array([3])) == 1).all()  # who reads the old one still can
+
+
+def test_a_change_that_hides_its_time_is_found_in_the_sample(source):
+    open_cache(source)
+    before = source.stat()
+    # One of the 64 places that are looked at.
+    place = int(np.linspace(0, before.st_size - 4096, 64)[30])
+    with source.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(4096))
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = open_cache(source)
+    with h5py.File(source) as file:
+        row = np.array([(place - file["X"].id.get_offset()) // 8192 + 1])
+        frames = file["X"][row].transpose(0, 2, 1)
+    assert (frames == 0).any()
+    assert np.array_equal(again.frames(row), round_to_odd(frames) * np.float32(STEP))
+
+
+@pytest.mark.parametrize("name", ["frames.i16", "labels.npy", "cache.json"])
+def test_it_is_made_again_when_damaged(source, name):
+    whole = open_cache(source).frames(np.arange(96))
+    part = cache_folder(source) / name
+    part.write_bytes(part.read_bytes()[:100])
+    assert np.array_equal(open_cache(source).frames(np.arange(96)), whole)
+
+
+def test_what_a_killed_process_left_goes(source):
+    left = source.with_name(".data.h5.cache.tmp")
+    left.mkdir()
+    (left / "frames.i16").write_bytes(bytes(10))
+    open_cache(source)
+    names = {path.name for path in source.parent.iterdir()}
+    assert names == {"data.h5", "data.h5.cache"}
+    inside = {path.name for path in cache_folder(source).iterdir()}
+    assert inside == {"frames.i16", "labels.npy", "snrs.npy", "cache.json"}
+
+
+def test_elsewhere(source, tmp_path):
+    other = tmp_path / "sub" / "data.h5"
+    other.parent.mkdir()
+    write(other, [1, 2], [0, 0])
+    place = tmp_path / "caches"
+    assert len(open_cache(source, place)) == 96
+    assert len(open_cache(other, place)) == 2
+    assert len(list(place.iterdir())) == 2
+    assert not cache_folder(source).exists()
+
+
+def test_processes_at_once_make_it_once(source):
+    code = f"""
+import numpy as np
+from training.cache import open_cache
+made = []
+cache = open_cache({str(source)!r}, progress=lambda done, total: made.append(done))
+print(len(made), cache.frames(np.arange(96)).sum())
+"""
+    start = [sys.executable, "-c", code]
+    processes = [
+        subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    said = [process.communicate()[0].split() for process in processes]
+    assert all(process.returncode == 0 for process in processes)
+    assert sorted(made for made, _ in said) == ["0", "0", "0", "1"]
+    assert len({total for _, total in said}) == 1
+
+
+def test_no_room(source, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(0, 0, 64 << 20))
+    with pytest.raises(BadInput, match=r"needs 0\.0 GB.*--cache-dir"):
+        open_cache(source)
+    assert [left.name for left in source.parent.iterdir()] == ["data.h5"]
+
+
+def test_a_disk_that_fills_up_loses_nothing(source):
+    open_cache(source)
+    overwrite_frame(source, 1)
+    old = (cache_folder(source) / "frames.i16").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        with pytest.raises(BadInput, match="cannot write the cache .* too large"):
+            open_cache(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (cache_folder(source) / "frames.i16").read_bytes() == old
+    names = {path.name for path in source.parent.iterdir()}
+    assert names == {"data.h5", "data.h5.cache"}
+
+
+def test_no_permission(source, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot write to folder"):
+        open_cache(source, tmp_path / "file")
+
+
+def test_it_travels_to_worker_processes(source):
+    import pickle
+
+    cache = open_cache(source)
+    other = pickle.loads(pickle.dumps(cache))
+    assert np.array_equal(other.frames(np.array([7])), cache.frames(np.array([7])))
