@@ -1,0 +1,112 @@
+"""From what the user asked for to the configuration that FINN+'s builder reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from finn.builder.build_dataflow_config import (
+    DataflowBuildConfig,
+    DataflowOutputType,
+    ShellFlowType,
+)
+
+from build.boards import Board
+
+Target = Literal["estimate", "hdl", "stitched", "bitfile"]
+TARGETS: tuple[Target, ...] = ("estimate", "hdl", "stitched", "bitfile")
+
+ESTIMATE_STEPS = (
+    "build.steps.integer_input.step_integer_input",
+    "step_qonnx_to_finn",
+    "step_tidy_up",
+    "build.steps.class_output.step_integer_logits",
+    "build.steps.class_output.step_class_index",
+    "build.steps.lift.step_lift_1d",
+    "build.steps.integer_input.step_channels_last_input",
+    "build.steps.fold_stride.step_fold_stride",
+    "build.steps.exact_thresholds.step_streamline_exactly",
+    "step_convert_to_hw",
+    "step_minimize_bit_width_initial",
+    "step_create_dataflow_partition",
+    "build.rtl.specialize.step_specialize_for_rtl",
+    "build.steps.folding.step_search_folding",
+    "step_apply_folding_config",
+    "step_minimize_bit_width",
+    "step_generate_estimate_reports",
+)
+HDL_STEPS = ("build.steps.streams.step_insert_streams", "step_hw_codegen")
+STITCHED_STEPS = ("step_hw_ipgen", "step_create_stitched_ip")
+BITFILE_STEPS = (
+    "step_prepare_synthesis",
+    "step_synthesize_bitfile",
+    "step_make_driver",
+    "step_deployment_package",
+)
+
+OUTPUTS = {
+    "estimate": [DataflowOutputType.ESTIMATE_REPORTS],
+    "hdl": [DataflowOutputType.ESTIMATE_REPORTS],
+    "stitched": [DataflowOutputType.ESTIMATE_REPORTS, DataflowOutputType.STITCHED_IP],
+    "bitfile": [
+        DataflowOutputType.ESTIMATE_REPORTS,
+        DataflowOutputType.STITCHED_IP,
+        DataflowOutputType.BITFILE,
+        DataflowOutputType.PYNQ_DRIVER,
+        DataflowOutputType.DEPLOYMENT_PACKAGE,
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build.
+
+    Attributes:
+        board: for which board.
+        to: how far.
+        clock: MHz.
+        fps: frames/s to reach, or None.
+        folding: folding JSON to apply, or None.
+        logits: output the integer logits instead of the class index.
+    """
+
+    board: Board
+    to: Target
+    clock: float
+    fps: float | None = None
+    folding: Path | None = None
+    logits: bool = False
+
+
+def step_names(to: Target, logits: bool) -> list[str]:
+    """Return the steps up to `to`, FINN's by their names, ours as importable names."""
+    steps = [*ESTIMATE_STEPS]
+    if logits:
+        steps.remove("build.steps.class_output.step_class_index")
+    for target, more in zip(TARGETS[1:], (HDL_STEPS, STITCHED_STEPS, BITFILE_STEPS), strict=True):
+        if TARGETS.index(to) >= TARGETS.index(target):
+            steps += more
+    return steps
+
+
+def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
+    """Return FINN's configuration; its `to_yaml` is what `finn build` takes."""
+    board = request.board
+    return DataflowBuildConfig(
+        output_dir=str(out),
+        board=board.name,
+        fpga_part=board.part,
+        shell_flow_type=(
+            ShellFlowType.VITIS_ALVEO if board.shell == "alveo" else ShellFlowType.VIVADO_ZYNQ
+        ),
+        synth_clk_period_ns=1000 / request.clock,
+        target_fps=None if request.fps is None else int(request.fps),
+        folding_config_file=request.folding,
+        generate_outputs=OUTPUTS[request.to],
+        steps=step_names(request.to, request.logits),
+        # Thresholds of their own: FINN's RTL matrix unit takes none, and RTL is what simulates.
+        standalone_thresholds=True,
+        verbose=False,
+        # Kept for localisation of a deviation and for `finn build --start`.
+        save_intermediate_models=True,
+    )

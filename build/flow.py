@@ -1,0 +1,301 @@
+"""From a checkpoint or QONNX file to an accelerator, every step verified.
+
+FINN+'s own builder runs FINN+'s steps and ours (`build/config.py` lists them); after each the graph
+is executed and compared with the network (`build/verify.py`).
+"""
+
+import functools
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from qonnx.core.modelwrapper import ModelWrapper
+
+from build.environment import find_vivado, quiet, setup
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint
+from models.config import FRAME_CHANNELS, FRAME_LENGTH
+from models.console import progress
+from models.errors import BadInput
+from models.export import load_onnx, to_qonnx
+from models.files import existing_file, writable_folder, write_json
+
+FRAMES_PER_SNR = 4
+SEED = 2018
+SUPPORTED_VIVADO = "2022.2 or 2024.2"  # README of finn-plus 1.6.1
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build left behind.
+
+    Attributes:
+        folder: the output folder.
+        model: path of the last step's graph (.onnx).
+        report: the facts of report.json.
+        seconds: wall time of each step, by name.
+    """
+
+    folder: Path
+    model: Path
+    report: dict[str, Any]
+    seconds: dict[str, float]
+
+    def load(self) -> ModelWrapper:
+        """Return the last step's graph, ready for `build.verify.graph_classes` and the like."""
+        return load_graph(self.model)
+
+
+def load_graph(path: str | Path) -> ModelWrapper:
+    """Read a step's graph and make its operators known."""
+    setup(Path(path).parent.parent / "finn")
+    importlib.import_module("build.rtl.specialize")
+    return ModelWrapper(str(existing_file(path, "graph")))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is built: the exported model, and the network it came from if it is ours."""
+
+    model: ModelWrapper
+    checkpoint: Checkpoint | None
+    name: str
+
+    @property
+    def network(self) -> torch.nn.Module | None:
+        """The Brevitas network, or None for a foreign ONNX file."""
+        return None if self.checkpoint is None else self.checkpoint.network
+
+
+def open_source(given: str | Path | Checkpoint) -> Source:
+    """Return the model of a checkpoint, a checkpoint file (.pth) or a QONNX file (.onnx).
+
+    Raises:
+        BadInput: it is unusable, or has activations that are not quantized.
+    """
+    from build.checks import check_quantized
+
+    if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
+        model = load_onnx(given)
+        check_quantized(model, str(given))
+        return Source(model, None, Path(given).stem)
+    opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)
+    if not opened.config.hardware_form:
+        what = opened.config.name if isinstance(given, Checkpoint) else given
+        raise BadInput(
+            f"{what} has float activations between its blocks, which dataflow hardware cannot "
+            "compute; make its hardware form first: aaronnet quantize CHECKPOINT --bits 8"
+        )
+    return Source(to_qonnx(opened), opened, opened.config.name)
+
+
+def default_frames() -> np.ndarray:
+    """Return float32 (104, 2, 1024): synthetic frames, four an SNR, their classes in turn."""
+    from training.radioml import CLASSES, SNRS
+    from training.synthesis import synthesise
+
+    rng = np.random.default_rng(SEED)
+    drawn = []
+    for index, snr in enumerate(SNRS):
+        for turn in range(FRAMES_PER_SNR):
+            modulation = (FRAMES_PER_SNR * index + turn) % len(CLASSES)
+            drawn.append(synthesise(modulation, snr, 1, rng))
+    return np.ascontiguousarray(np.concatenate(drawn).transpose(0, 2, 1))
+
+
+def build(
+    given: str | Path | Checkpoint,
+    board: str,
+    out: str | Path,
+    *,
+    to: str = "estimate",
+    fps: float | None = None,
+    folding: str | Path | None = None,
+    clock: float | None = None,
+    logits: bool = False,
+    frames: np.ndarray | None = None,
+    verbose: bool = False,
+    alter: Callable[[str, ModelWrapper], ModelWrapper] | None = None,
+) -> BuildResult:
+    """Build an accelerator and verify every step.
+
+    Args:
+        given: a checkpoint, its file (.pth), or a QONNX file (.onnx).
+        board: a name that `build.boards` lists.
+        out: folder for everything; a former build there is replaced.
+        to: "estimate", "hdl", "stitched" or "bitfile" (the last two need Vivado).
+        fps: frames/s to reach with the least resources; without it and `folding` the fastest
+            folding up to the line rate that fits the board comfortably.
+        folding: a folding JSON of FINN's to apply instead.
+        clock: MHz; the board's default otherwise.
+        logits: output the integer logits instead of the class index.
+        frames: float32 (N, 2, 1024) to verify with, best over all SNRs; synthetic ones otherwise.
+        verbose: let the libraries print; their words are in OUT/build_dataflow.log anyway.
+        alter: called with each step's name and graph before verification; for tests that inject
+            faults.
+
+    Returns:
+        the graph and the report; see `build.report` for its keys.
+
+    Raises:
+        BadInput: the board, the network, the rate, the folding or the tools do not allow it;
+            nothing has been built then.
+        CheckFailed: a step's graph computes something else than the network.
+    """
+    if fps is not None and folding is not None:
+        raise BadInput("give either --fps or --folding, not both")
+    if fps is not None and fps <= 0:
+        raise BadInput(f"frames/s must be positive, not {fps:g}")
+    if clock is not None and not 1 <= clock <= 1000:
+        raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
+    if folding is not None:
+        existing_file(folding, "folding file")
+    out = Path(out).absolute()
+    if (out / "build.json").exists():
+        # Only what a build of ours left is cleared; other files in the folder stay.
+        for name in ("finn", "intermediate_models", "report", "package"):
+            shutil.rmtree(out / name, ignore_errors=True)
+    writable_folder(out)
+    with quiet(out / "libraries.log", verbose):
+        setup(out / "finn")
+        from build.boards import find_board
+        from build.config import TARGETS, Request
+
+        if to not in TARGETS:
+            raise BadInput(f"unknown target {to!r}; choose one of {', '.join(TARGETS)}")
+        request = Request(
+            board=(chosen := find_board(board)),
+            to=to,
+            clock=clock or chosen.clock,
+            fps=fps,
+            folding=None if folding is None else Path(folding).absolute(),
+            logits=logits,
+        )
+        if to in ("stitched", "bitfile"):
+            check_vivado(request)
+        source = open_source(given)
+        if frames is None:
+            frames = default_frames()
+        check_frames(frames)
+        seconds, verifier = run(source, request, out, frames, verbose, alter)
+        from build import report
+
+        facts = report.collect(source, request, out, verifier.results)
+        report.write(facts, request, out)
+    write_json(out / "build.json", {"seconds": seconds, "to": to, "board": request.board.name})
+    last = out / "intermediate_models" / f"{list(seconds)[-1]}.onnx"
+    return BuildResult(out, last, facts, seconds)
+
+
+def check_frames(frames: np.ndarray) -> None:
+    """Raise BadInput unless `frames` is a float array (N, 2, 1024) of at least one frame."""
+    shape = np.shape(frames)
+    if len(shape) != 3 or shape[1:] != (FRAME_CHANNELS, FRAME_LENGTH) or not shape[0]:
+        raise BadInput(f"frames must have shape (N, 2, 1024), not {tuple(shape)}")
+
+
+def run(
+    source: Source,
+    request: Any,
+    out: Path,
+    frames: np.ndarray,
+    verbose: bool,
+    alter: Callable[[str, ModelWrapper], ModelWrapper] | None,
+) -> tuple[dict[str, float], Any]:
+    """Run the builder with verification around every step; see `build`.
+
+    Returns:
+        wall time of each step, and the verifier with its results.
+    """
+    import finn.builder.build_dataflow as builder
+    from finn.util.exception import FINNUserError
+
+    from build.config import builder_config
+    from build.verify import Verifier
+
+    # FINN's builder resolves names; ours must be known before graphs are read.
+    importlib.import_module("build.rtl.specialize")
+    verifier = Verifier(source.model, frames, out / "verification", source.network)
+    config = builder_config(request, out)
+    steps = builder.resolve_build_steps(config)
+    seconds: dict[str, float] = {}
+    problems: list[Exception] = []
+    with progress() as bar:
+        task = bar.add_task("build", total=len(steps))
+
+        def watched(step: Callable) -> Callable:
+            @functools.wraps(step)
+            def wrapper(model: ModelWrapper, cfg: Any) -> ModelWrapper:
+                name = step.__name__
+                bar.update(task, description=name.removeprefix("step_").replace("_", " "))
+                begin = time.perf_counter()
+                try:
+                    model = step(model, cfg)
+                    seconds[name] = round(time.perf_counter() - begin, 3)
+                    if alter is not None:
+                        model = alter(name, model)
+                    if needs_check(name):
+                        verifier.check(name, model)
+                except Exception as error:
+                    problems.append(error)
+                    raise
+                bar.advance(task)
+                return model
+
+            return wrapper
+
+        config.steps = [watched(step) for step in steps]
+        exported = out / "network.onnx"
+        source.model.save(str(exported))
+        if find_vivado() is None:
+            builder.get_vivado_root = lambda: "none"
+        # The builder swallows exceptions except under pytest; both ways ours come out here.
+        try:
+            status = builder.build_dataflow_cfg(str(exported), config)
+        except Exception:
+            if not problems:
+                raise
+            status = -1
+    if problems:
+        problem = problems[0]
+        if isinstance(problem, FINNUserError):
+            raise BadInput(f"FINN+ cannot build {source.name}: {problem}") from problem
+        raise problem
+    if status:
+        raise KeyboardInterrupt
+    return seconds, verifier
+
+
+def needs_check(step: str) -> bool:
+    """Whether a step changes what the graph computes with; reports and synthesis do not."""
+    unchanged = ("report", "stitched_ip", "synth", "driver", "package", "ipgen")
+    return not any(word in step for word in unchanged)
+
+
+def check_vivado(request: Any) -> None:
+    """Check that the tools of the last steps are there.
+
+    Raises:
+        BadInput: Vivado (or Vitis, for Alveo) is missing, or FINN+ does not build for the board.
+    """
+    if request.to == "bitfile" and not request.board.shell:
+        raise BadInput(
+            f"FINN+ has no shell for {request.board.name}: it gets as far as --to stitched"
+        )
+    alveo = request.to == "bitfile" and request.board.shell == "alveo"
+    tool = "v++" if alveo else "vivado"
+    if find_vivado() is None or shutil.which(tool) is None:
+        name = "Vitis (v++)" if alveo else "Vivado"
+        raise BadInput(
+            f"--to {request.to} needs {name} on the PATH (FINN+ supports "
+            f"{SUPPORTED_VIVADO}); without it --to hdl gives the "
+            "generated HDL, aaronnet simulate and aaronnet synth its behaviour and size"
+        )
+    os.environ.setdefault("XILINX_VIVADO", str(find_vivado()))

@@ -1,0 +1,140 @@
+"""Thresholds that decide exactly as the network's quantizers do.
+
+Streamlining folds scales, biases and batch norms into the thresholds in float32. An accumulator is
+an integer, a threshold any number, and one that comes out a millionth too high or low now and then
+lies on the wrong side of an integer: a few activations in a million are off by one step. Here every
+threshold is replaced by the smallest accumulator for which the quantizer, evaluated in float64 on
+the exported model itself, gives at least that level.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from finn.builder.build_dataflow_config import DataflowBuildConfig
+from finn.builder.build_dataflow_steps import step_streamline
+from onnx import NodeProto, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+from qonnx.transformation.base import Transformation
+
+from build.checks import LAYERS, PASSING, QUANTIZERS, quantizer_of
+from build.execute import run_node
+
+SOURCE = "step_integer_input.onnx"
+"""The exported model with integer input, as the builder saves it after our first step."""
+
+
+class ExactThresholds(Transformation):
+    """Replace the thresholds of a streamlined graph.
+
+    Args:
+        source: the QONNX graph that was streamlined; its i-th quantizer of activations has become
+            the i-th `MultiThreshold`.
+    """
+
+    def __init__(self, source: ModelWrapper):
+        super().__init__()
+        self.source = source
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Rewrite in place.
+
+        Raises:
+            ValueError: a threshold was off by more than rounding: the graphs do not correspond.
+        """
+        quantizers = [node for node in self.source.graph.node if _is_activation(self.source, node)]
+        nodes = model.get_nodes_by_op_type("MultiThreshold")
+        if len(nodes) != len(quantizers):
+            raise ValueError(f"{len(quantizers)} quantizers have become {len(nodes)} thresholdings")
+        for node, quantizer in zip(nodes, quantizers, strict=True):
+            thresholds = model.get_initializer(node.input[1])
+            exact = exact_thresholds(self.source, quantizer, thresholds)
+            if np.any(np.abs(exact - thresholds) > 2):
+                raise ValueError(f"{node.name} does not correspond to {quantizer.name}")
+            model.set_initializer(node.input[1], exact.astype(np.float32))
+        return model, False
+
+
+def _is_activation(model: ModelWrapper, node: NodeProto) -> bool:
+    """Whether a node quantizes what a layer computes (and neither weights nor the input)."""
+    return node.op_type in QUANTIZERS and _layer(model, node) is not None
+
+
+def _layer(model: ModelWrapper, quantizer: NodeProto) -> tuple[NodeProto, list[NodeProto]] | None:
+    """Return the layer in front of a quantizer, and what is computed between them, in order."""
+    between: list[NodeProto] = []
+    node = model.find_producer(quantizer.input[0])
+    while node is not None and node.op_type not in LAYERS:
+        # A quantizer is monotone: pooling before or after it makes no difference.
+        if node.op_type not in PASSING:
+            between.insert(0, node)
+        node = model.find_producer(node.input[0])
+    return None if node is None else (node, between)
+
+
+def levels_of(source: ModelWrapper, quantizer: NodeProto) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from a layer's integer accumulators to its quantizer's levels.
+
+    Both are (N, C); levels count from the quantizer's lowest value. Computed in float64.
+    """
+    layer, between = _layer(source, quantizer)
+    constants = {item.name: numpy_helper.to_array(item) for item in source.graph.initializer}
+    # The input's quantizer has been replaced by a multiplication; both have the step second.
+    taken = quantizer_of(source, layer.input[0]) or source.find_producer(layer.input[0])
+    names = [taken.input[1], quantizer_of(source, layer.input[1]).input[1]]
+    step = constants[names[0]].reshape(-1).astype(np.float64) * constants[names[1]].reshape(-1)
+    bias = constants[layer.input[2]] if len(layer.input) > 2 else 0.0
+    operator = getCustomOp(quantizer)
+    scale, bits = (float(constants[quantizer.input[index]].item()) for index in (1, 3))
+    signed, narrow = operator.get_nodeattr("signed"), operator.get_nodeattr("narrow")
+    lowest = -(2 ** (bits - 1)) + narrow if signed else 0
+
+    def levels(accumulators: np.ndarray) -> np.ndarray:
+        value = accumulators.astype(np.float64) * step + bias
+        if layer.op_type == "Conv":
+            value = value[..., None]
+        name = layer.output[0]
+        for node in [*between, quantizer]:
+            # The running value stands for the input that is no constant.
+            value = run_node(node, [constants.get(item, value) for item in node.input])
+            name = node.output[0]
+        assert name == quantizer.output[0]
+        return np.rint(value.reshape(accumulators.shape) / scale) - lowest
+
+    return levels
+
+
+def exact_thresholds(
+    source: ModelWrapper, quantizer: NodeProto, thresholds: np.ndarray
+) -> np.ndarray:
+    """Return the integer thresholds (C, T) of a quantizer, one for each level above its lowest.
+
+    Args:
+        source: the QONNX graph.
+        quantizer: one of its quantizers, behind a layer.
+        thresholds: (C, T), the same up to rounding. Where the level falls with the accumulator
+            (a negative gain in the batch norm), streamlining has changed the accumulator's sign.
+            Thresholds that no accumulator of 24 bits reaches stay as they are.
+    """
+    levels = levels_of(source, quantizer)
+    far = np.full((1, len(thresholds)), 2.0**30)
+    sign = np.sign(levels(far) - levels(-far))
+    guess = np.ceil(thresholds.astype(np.float64))
+    usable = np.isfinite(guess) & (np.abs(guess) < 2**24) & (sign.T != 0)
+    guess = np.where(usable, guess, 0).T
+    wanted = np.arange(1, len(guess) + 1)[:, None]
+    exact = guess + 2
+    for offset in (1, 0, -1, -2):
+        reached = levels(sign * (guess + offset)) >= wanted
+        exact = np.where(reached, guess + offset, exact)
+    return np.where(usable, exact.T, thresholds)
+
+
+def step_streamline_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """FINN's `step_streamline`, then exact thresholds.
+
+    Needs the builder's saved intermediate models.
+    """
+    model = step_streamline(model, cfg)
+    source = cfg.get_intermediate_models_directory() / SOURCE
+    return model.transform(ExactThresholds(ModelWrapper(str(source))))

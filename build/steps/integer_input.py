@@ -1,0 +1,70 @@
+"""The accelerator's input: small integers, channels last, as the driver packs them."""
+
+import json
+
+import numpy as np
+from finn.builder.build_dataflow_config import DataflowBuildConfig
+from onnx import helper
+from qonnx.core.datatype import DataType
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+from qonnx.transformation.base import Transformation
+from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
+
+from models.errors import BadInput
+
+INPUT_PROPERTY = "aaronnet.input"
+
+
+class TakeQuantizedInput(Transformation):
+    """Replace the quantizer on the graph's input by a multiplication with its step.
+
+    The host then delivers the quantizer's integers. What it has to do is left in the model's
+    property `aaronnet.input`: bits, signed, step, minimum, maximum; integer =
+    clip(round half to even(x / step), minimum, maximum).
+    """
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Rewrite in place.
+
+        Raises:
+            BadInput: the input does not go into exactly one symmetric quantizer with one step.
+        """
+        source = model.graph.input[0].name
+        consumers = model.find_consumers(source) or []
+        if len(consumers) != 1 or consumers[0].op_type not in ("Quant", "IntQuant"):
+            raise BadInput(
+                "the network takes floats: its first node must be a quantizer of the input, not "
+                + (", ".join(node.op_type for node in consumers) or "nothing")
+            )
+        node = consumers[0]
+        step, zero, bits = (model.get_initializer(name) for name in node.input[1:4])
+        operator = getCustomOp(node)
+        if step is None or step.size != 1 or np.any(zero != 0):
+            raise BadInput(f"the input quantizer {node.name} must have one step and no zero point")
+        bits, signed = int(bits), bool(operator.get_nodeattr("signed"))
+        if operator.get_nodeattr("rounding_mode").upper() != "ROUND":
+            raise BadInput(f"the input quantizer {node.name} must round to the nearest")
+        low = -(2 ** (bits - 1)) + operator.get_nodeattr("narrow") if signed else 0
+        high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - operator.get_nodeattr("narrow")
+        step_name = model.make_new_valueinfo_name()
+        model.set_initializer(step_name, np.array(step.item(), np.float32))
+        index = list(model.graph.node).index(node)
+        scale = helper.make_node("Mul", [source, step_name], [node.output[0]], name="InputStep")
+        model.graph.node.remove(node)
+        model.graph.node.insert(index, scale)
+        model.set_tensor_datatype(source, DataType[f"{'INT' if signed else 'UINT'}{bits}"])
+        facts = {"bits": bits, "signed": signed, "step": float(step.item())}
+        facts |= {"minimum": low, "maximum": high}
+        model.set_metadata_prop(INPUT_PROPERTY, json.dumps(facts))
+        return model, False
+
+
+def step_integer_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """Before `step_qonnx_to_finn`: let the input be the integers of the first quantizer."""
+    return model.transform(TakeQuantizedInput())
+
+
+def step_channels_last_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """After `step_lift_1d`: take (1, 1024, 1, 2), so that the accelerator need not transpose."""
+    return model.transform(MakeInputChannelsLast())

@@ -1,0 +1,308 @@
+"""Does the graph of a step still compute what the network computes?
+
+The reference is the network in float64: in float32 about one frame in three hundred has an
+activation within rounding of a threshold, which then falls on its other side. Against float64 the
+integer graphs agree to the last bit.
+
+Beside the class and the logits, the output of every quantizer is compared, a step's graph with the
+exported QONNX model: small faults do not always reach the logits, and the first quantizer that
+differs says where to look.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from finn.custom_op.fpgadataflow.thresholding import Thresholding
+from onnx import NodeProto, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+from build.execute import execute, output_of, trace
+from build.steps.class_output import OUTPUT_PROPERTY
+from build.steps.integer_input import INPUT_PROPERTY
+from models.errors import CheckFailed
+from models.files import atomic
+
+TOLERANCE = 1e-5
+"""Largest deviation of a logit, in parts of the largest: the export rounds its constants to float32
+once, FINN's steps round products of them again. A step of the smallest activation is 1e-3."""
+
+BATCH = 128  # frames at a time, for memory
+
+REWRITING = (
+    "step_qonnx_to_finn",
+    "step_streamline_exactly",
+    "step_integer_input",
+    "step_fold_stride",
+)
+"""Steps after which a tensor of the same name may have another scale or order."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Where a graph departs from the reference.
+
+    Attributes:
+        node: name of the first node whose output differs.
+        operator: its operator.
+        largest: largest absolute difference of its output.
+        frames: how many frames differ.
+        expected: what it should compute, (N, ...).
+        computed: what it computes, same shape.
+    """
+
+    node: str
+    operator: str
+    largest: float
+    frames: int
+    expected: np.ndarray = field(repr=False)
+    computed: np.ndarray = field(repr=False)
+
+
+def network_logits(network: torch.nn.Module, frames: np.ndarray) -> np.ndarray:
+    """Return the network's logits in float64, (N, 24), for float frames (N, 2, 1024)."""
+    network = copy.deepcopy(network).double().eval()
+    with torch.no_grad():
+        batches = torch.from_numpy(np.asarray(frames, np.float64)).split(BATCH)
+        return torch.cat([network(batch) for batch in batches]).numpy()
+
+
+def classes_of(logits: np.ndarray) -> np.ndarray:
+    """Return the class (N,) of each frame: the largest logit, the first among equals.
+
+    Logits are integers times a step: equal ones may differ in the last bit of their floats.
+    """
+    close = np.abs(logits).max() * TOLERANCE
+    return (logits >= logits.max(axis=1, keepdims=True) - close).argmax(axis=1)
+
+
+def graph_input(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
+    """Return float frames (N, 2, 1024) as a step's graph takes them.
+
+    That is the quantizer's integers once `step_integer_input` has run, channels last once
+    `step_channels_last_input` has.
+    """
+    frames = np.asarray(frames, np.float64)
+    if text := model.get_metadata_prop(INPUT_PROPERTY):
+        facts = json.loads(text)
+        frames = np.clip(np.rint(frames / facts["step"]), facts["minimum"], facts["maximum"])
+    shape = model.get_tensor_shape(model.graph.input[0].name)
+    if shape[1] != frames.shape[1]:
+        frames = frames.transpose(0, 2, 1)
+    return frames.reshape(len(frames), *shape[1:])
+
+
+def graph_logits(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
+    """Return the logits (N, 24), float64, that a step's graph computes for float frames.
+
+    A graph that ends in the class index has them one node earlier, as integers.
+    """
+    scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}").get("scale", 1.0)
+    name = logit_tensor(model)
+    batches = np.array_split(frames, max(1, -(-len(frames) // BATCH)))
+    found = [
+        execute(model, graph_input(model, batch), lambda node: output_of(node) == name)[name]
+        for batch in batches
+    ]
+    return np.concatenate(found).reshape(len(frames), -1) * scale
+
+
+def graph_classes(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
+    """Return the class indices (N,) at the output of a graph that ends in them."""
+    name = model.graph.output[0].name
+    batches = np.array_split(frames, max(1, -(-len(frames) // BATCH)))
+    found = [execute(model, graph_input(model, batch))[name] for batch in batches]
+    return np.concatenate(found).reshape(len(frames)).astype(int)
+
+
+def logit_tensor(model: ModelWrapper) -> str:
+    """Return the name of the tensor that holds the logits."""
+    for node in reversed(model.graph.node):
+        if node.op_type == "TopK" or node.op_type.startswith("LabelSelect"):
+            name = node.input[0]
+            # A FIFO in front of the class selection only passes the logits on.
+            while (producer := model.find_producer(name)).op_type.startswith("Streaming"):
+                name = producer.input[0]
+            return name
+    return model.graph.output[0].name
+
+
+def is_quantizer(node: NodeProto, constants: set[str]) -> bool:
+    """Whether a node quantizes activations, in whatever form of the graph."""
+    quantizers = ("Quant", "IntQuant", "MultiThreshold")
+    kind = node.op_type in quantizers or node.op_type.startswith("Thresholding")
+    return kind and node.input[0] not in constants
+
+
+def levels(node: NodeProto, value: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
+    """Return a quantizer's output (N, C, positions) as counts of levels above the lowest."""
+    operator = getCustomOp(node)
+    if isinstance(operator, Thresholding):
+        value = np.moveaxis(value - operator.get_nodeattr("ActVal"), -1, 1)
+    elif node.op_type == "MultiThreshold":
+        value = (value - operator.get_nodeattr("out_bias")) / operator.get_nodeattr("out_scale")
+        # Before the lift to 4-D all tensors are (N, C, L), whatever a 3-D layout attribute says.
+        if value.ndim == 4 and operator.get_nodeattr("data_layout") == "NHWC":
+            value = np.moveaxis(value, -1, 1)
+    else:
+        bits, narrow = int(scale[1]), operator.get_nodeattr("narrow")
+        lowest = -(2 ** (bits - 1)) + narrow if operator.get_nodeattr("signed") else 0
+        value = np.rint(value / scale[0]) - lowest
+    return value.reshape(*value.shape[:2], -1)
+
+
+def quantizer_levels(
+    model: ModelWrapper, inputs: np.ndarray
+) -> Iterator[tuple[NodeProto, np.ndarray]]:
+    """Yield the activation quantizers behind the input in order, and their levels."""
+    constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    source = model.graph.input[0].name
+    for node, value in trace(model, inputs):
+        if is_quantizer(node, set(constants)) and node.input[0] != source:
+            scale = None
+            if node.op_type in ("Quant", "IntQuant"):
+                scale = np.array([constants[node.input[1]].item(), constants[node.input[3]].item()])
+            yield node, levels(node, value, scale)
+
+
+class Verifier:
+    """Compares every step's graph with the network, and keeps the results.
+
+    Args:
+        source: the exported QONNX model, as yet untouched.
+        frames: float32 (N, 2, 1024), best over all SNRs.
+        network: the Brevitas network; without one (a foreign ONNX file) the QONNX model is the
+            reference.
+        folder: where the tensors of a deviation are saved.
+    """
+
+    def __init__(
+        self,
+        source: ModelWrapper,
+        frames: np.ndarray,
+        folder: Path,
+        network: torch.nn.Module | None = None,
+    ):
+        self.frames, self.folder = frames, folder
+        exported = graph_logits(source, frames)
+        self.logits = exported if network is None else network_logits(network, frames)
+        self.classes = classes_of(self.logits)
+        self.levels = [
+            value.astype(np.int16)
+            for _, value in quantizer_levels(source, graph_input(source, frames))
+        ]
+        self.results: list[dict[str, Any]] = []
+        self._previous: ModelWrapper | None = None
+        self._record("export", exported)
+
+    def check(self, step: str, model: ModelWrapper) -> dict[str, Any]:
+        """Compare the graph that `step` left behind; return and keep the result.
+
+        Returns:
+            step, frames compared, mismatches (frames with another class or a logit off by more
+            than rounding), max_deviation of a logit, quantizers compared.
+
+        Raises:
+            CheckFailed: it differs; names the node, the largest deviation and the saved tensors.
+        """
+        if deviation := self.locate(model, step not in REWRITING):
+            path = self.folder / f"{step}.npz"
+            with atomic(path) as temporary:
+                np.savez_compressed(
+                    temporary,
+                    node=deviation.node,
+                    expected=deviation.expected,
+                    computed=deviation.computed,
+                    frames=self.frames,
+                )
+            raise CheckFailed(
+                f"{step}: node {deviation.node} ({deviation.operator}) differs in "
+                f"{deviation.frames} of {len(self.frames)} frames, by up to "
+                f"{deviation.largest:g}; tensors saved in {path}"
+            )
+        result = self._record(step, graph_logits(model, self.frames))
+        self._previous = copy.deepcopy(model)
+        return result
+
+    def _record(self, step: str, logits: np.ndarray) -> dict[str, Any]:
+        error = np.abs(logits - self.logits).max(axis=1)
+        wrong = (error > TOLERANCE * np.abs(self.logits).max()) | (
+            classes_of(logits) != self.classes
+        )
+        result = {
+            "step": step,
+            "frames": len(self.frames),
+            "mismatches": int(wrong.sum()),
+            "max_deviation": float(error.max()),
+            "quantizers": len(self.levels),
+        }
+        self.results.append(result)
+        if wrong.any():
+            raise CheckFailed(
+                f"{step}: {int(wrong.sum())} of {len(self.frames)} frames differ from the "
+                f"network, logits by up to {error.max():g}"
+            )
+        return result
+
+    def locate(self, model: ModelWrapper, same_names: bool = False) -> Deviation | None:
+        """Return where the graph departs from the reference first; None where it does not.
+
+        With `same_names`, tensors mean what they meant under that name in the graph checked before,
+        which locates the node between two quantizers.
+        """
+        inputs = graph_input(model, self.frames)
+        seen: list[str] = []
+        for (node, value), wanted in zip(
+            quantizer_levels(model, inputs), self.levels, strict=False
+        ):
+            seen.append(node.name)
+            if not np.array_equal(value, wanted):
+                refined = self._refine(model, inputs, seen) if same_names else None
+                return refined or _deviation(node, wanted, value)
+        if len(seen) != len(self.levels):
+            raise CheckFailed(f"{len(seen)} quantizers are left of {len(self.levels)}")
+        name = logit_tensor(model)
+        logits = graph_logits(model, self.frames)
+        close = TOLERANCE * np.abs(self.logits).max()
+        if (np.abs(logits - self.logits) > close).any():
+            last = _deviation(model.find_producer(name), self.logits, logits)
+            refined = self._refine(model, inputs, [*seen, name]) if same_names else None
+            return refined or last
+        if model.graph.output[0].name != name:
+            classes = graph_classes(model, self.frames)
+            if not np.array_equal(classes, self.classes):
+                return _deviation(model.graph.node[-1], self.classes, classes)
+        return None
+
+    def _refine(self, model: ModelWrapper, inputs: np.ndarray, seen: list[str]) -> Deviation | None:
+        """Return the first node since the last good quantizer that the previous step disagrees on.
+
+        That works where the step kept the tensors' names and meaning, as most steps do: up to the
+        last good quantizer all tensors of one name must be equal.
+        """
+        if self._previous is None:
+            return None
+        before = {
+            output_of(node): value
+            for node, value in trace(self._previous, graph_input(self._previous, self.frames))
+        }
+        good = len(seen) < 2
+        for node, value in trace(model, inputs):
+            wanted = before.get(output_of(node))
+            known = wanted is not None and wanted.shape == value.shape
+            if known and not np.allclose(value, wanted, rtol=1e-6, atol=1e-9):
+                return _deviation(node, wanted, value) if good else None
+            good = good or node.name == seen[-2]
+        return None
+
+
+def _deviation(node: NodeProto, expected: np.ndarray, computed: np.ndarray) -> Deviation:
+    difference = np.abs(expected.astype(np.float64) - computed.astype(np.float64))
+    frames = int((difference.reshape(len(difference), -1) > 0).any(axis=1).sum())
+    return Deviation(node.name, node.op_type, float(difference.max()), frames, expected, computed)
