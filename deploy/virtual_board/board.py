@@ -120,13 +120,13 @@ class Board:
             MANAGER + "flags": b"0\n",
         }
         self._owner, self._last_call = "", 0.0
-        self._reset()
-
-    def _reset(self) -> None:
-        """Forget what clients set up; ids are never used twice."""
-        self._programmed = False
         self._maps: dict[str, tuple[int, int]] = {}
         self._buffers: dict[str, Buffer] = {}
+        self._reset(programmed=False)
+
+    def _reset(self, programmed: bool) -> None:
+        """Put the fabric into its first state."""
+        self._programmed = programmed
         names = blocks(self.package)
         self._input, self._output = Dma(self.package.input.dma), Dma(self.package.output.dma)
         self._dmas = {names[dma.name]: dma for dma in (self._input, self._output)}
@@ -147,7 +147,10 @@ class Board:
         if client != self._owner:
             if self._owner and (self._in_flight or now - self._last_call < self.lease):
                 raise Refused("the board is in use by another client; try again when it is done")
-            self._reset()
+            self._reset(programmed=False)
+            # Ids are never used twice: what the last client still holds is refused.
+            self._maps.clear()
+            self._buffers.clear()
             self._owner = client
         self._last_call = now
 
@@ -199,8 +202,7 @@ class Board:
                     f"the bitfile is for another {what} ({found.get(key)}) than this virtual "
                     f"board's ({wanted[key]}); start one with: aaronnet board serve PACKAGE"
                 )
-        self._reset()
-        self._programmed = True
+        self._reset(programmed=True)
         self._files[MANAGER + "state"] = b"operating\n"
 
     # -- registers -------------------------------------------------------------------------------
