@@ -11,7 +11,7 @@ differs says where to look.
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from onnx import NodeProto, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from build.execute import execute, output_of, trace
+from build.execute import output_of, trace
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
 from models.errors import CheckFailed
@@ -98,27 +98,63 @@ def graph_input(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
     return frames.reshape(len(frames), *shape[1:])
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What a graph computes for some frames.
+
+    Attributes:
+        quantizers: name and operator of each quantizer behind the input, in order.
+        levels: int16 (N, C, positions) of each: counts of levels above the lowest.
+        logits: float64 (N, 24).
+        classes: int (N,), the graph's own where it ends in them, else of the logits.
+    """
+
+    quantizers: list[tuple[str, str]]
+    levels: list[np.ndarray]
+    logits: np.ndarray
+    classes: np.ndarray
+
+
+def observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
+    """Execute a step's graph on float frames (N, 2, 1024)."""
+    parts = [_observe(model, batch) for batch in np.array_split(frames, -(-len(frames) // BATCH))]
+    return Observation(
+        parts[0].quantizers,
+        [np.concatenate(levels) for levels in zip(*(p.levels for p in parts), strict=True)],
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+    )
+
+
+def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
+    constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    source, final = model.graph.input[0].name, model.graph.output[0].name
+    scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}").get("scale", 1.0)
+    wanted = logit_tensor(model)
+    names, found, logits, output = [], [], None, None
+    for node, value in trace(model, graph_input(model, frames)):
+        if is_quantizer(node, constants.keys()) and node.input[0] != source:
+            names.append((node.name, node.op_type))
+            found.append(levels(node, value, constants).astype(np.int16))
+        if output_of(node) == wanted:
+            logits = value.reshape(len(frames), -1) * scale
+        if output_of(node) == final:
+            output = value
+    classes = classes_of(logits) if final == wanted else output.reshape(len(frames)).astype(int)
+    return Observation(names, found, logits, classes)
+
+
 def graph_logits(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
     """Return the logits (N, 24), float64, that a step's graph computes for float frames.
 
     A graph that ends in the class index has them one node earlier, as integers.
     """
-    scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}").get("scale", 1.0)
-    name = logit_tensor(model)
-    batches = np.array_split(frames, max(1, -(-len(frames) // BATCH)))
-    found = [
-        execute(model, graph_input(model, batch), lambda node: output_of(node) == name)[name]
-        for batch in batches
-    ]
-    return np.concatenate(found).reshape(len(frames), -1) * scale
+    return observe(model, frames).logits
 
 
 def graph_classes(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
-    """Return the class indices (N,) at the output of a graph that ends in them."""
-    name = model.graph.output[0].name
-    batches = np.array_split(frames, max(1, -(-len(frames) // BATCH)))
-    found = [execute(model, graph_input(model, batch))[name] for batch in batches]
-    return np.concatenate(found).reshape(len(frames)).astype(int)
+    """Return the class indices (N,) that a step's graph computes for float frames."""
+    return observe(model, frames).classes
 
 
 def logit_tensor(model: ModelWrapper) -> str:
@@ -133,14 +169,14 @@ def logit_tensor(model: ModelWrapper) -> str:
     return model.graph.output[0].name
 
 
-def is_quantizer(node: NodeProto, constants: set[str]) -> bool:
+def is_quantizer(node: NodeProto, constants: Container[str]) -> bool:
     """Whether a node quantizes activations, in whatever form of the graph."""
     quantizers = ("Quant", "IntQuant", "MultiThreshold")
     kind = node.op_type in quantizers or node.op_type.startswith("Thresholding")
     return kind and node.input[0] not in constants
 
 
-def levels(node: NodeProto, value: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
+def levels(node: NodeProto, value: np.ndarray, constants: dict[str, np.ndarray]) -> np.ndarray:
     """Return a quantizer's output (N, C, positions) as counts of levels above the lowest."""
     operator = getCustomOp(node)
     if isinstance(operator, Thresholding):
@@ -151,24 +187,10 @@ def levels(node: NodeProto, value: np.ndarray, scale: np.ndarray | None) -> np.n
         if value.ndim == 4 and operator.get_nodeattr("data_layout") == "NHWC":
             value = np.moveaxis(value, -1, 1)
     else:
-        bits, narrow = int(scale[1]), operator.get_nodeattr("narrow")
-        lowest = -(2 ** (bits - 1)) + narrow if operator.get_nodeattr("signed") else 0
-        value = np.rint(value / scale[0]) - lowest
+        scale, bits = constants[node.input[1]].item(), int(constants[node.input[3]].item())
+        lowest = -(2 ** (bits - 1)) + operator.get_nodeattr("narrow")
+        value = np.rint(value / scale) - (lowest if operator.get_nodeattr("signed") else 0)
     return value.reshape(*value.shape[:2], -1)
-
-
-def quantizer_levels(
-    model: ModelWrapper, inputs: np.ndarray
-) -> Iterator[tuple[NodeProto, np.ndarray]]:
-    """Yield the activation quantizers behind the input in order, and their levels."""
-    constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    source = model.graph.input[0].name
-    for node, value in trace(model, inputs):
-        if is_quantizer(node, set(constants)) and node.input[0] != source:
-            scale = None
-            if node.op_type in ("Quant", "IntQuant"):
-                scale = np.array([constants[node.input[1]].item(), constants[node.input[3]].item()])
-            yield node, levels(node, value, scale)
 
 
 class Verifier:
@@ -190,13 +212,10 @@ class Verifier:
         network: torch.nn.Module | None = None,
     ):
         self.frames, self.folder = frames, folder
-        exported = graph_logits(source, frames)
-        self.logits = exported if network is None else network_logits(network, frames)
+        exported = observe(source, frames)
+        self.levels = exported.levels
+        self.logits = exported.logits if network is None else network_logits(network, frames)
         self.classes = classes_of(self.logits)
-        self.levels = [
-            value.astype(np.int16)
-            for _, value in quantizer_levels(source, graph_input(source, frames))
-        ]
         self.results: list[dict[str, Any]] = []
         self._previous: ModelWrapper | None = None
         self._record("export", exported)
@@ -211,7 +230,8 @@ class Verifier:
         Raises:
             CheckFailed: it differs; names the node, the largest deviation and the saved tensors.
         """
-        if deviation := self.locate(model, step not in REWRITING):
+        seen = observe(model, self.frames)
+        if deviation := self.locate(model, seen, step not in REWRITING):
             path = self.folder / f"{step}.npz"
             with atomic(path) as temporary:
                 np.savez_compressed(
@@ -226,21 +246,23 @@ class Verifier:
                 f"{deviation.frames} of {len(self.frames)} frames, by up to "
                 f"{deviation.largest:g}; tensors saved in {path}"
             )
-        result = self._record(step, graph_logits(model, self.frames))
+        result = self._record(step, seen)
         self._previous = copy.deepcopy(model)
         return result
 
-    def _record(self, step: str, logits: np.ndarray) -> dict[str, Any]:
-        error = np.abs(logits - self.logits).max(axis=1)
-        wrong = (error > TOLERANCE * np.abs(self.logits).max()) | (
-            classes_of(logits) != self.classes
-        )
+    @property
+    def _close(self) -> float:
+        return TOLERANCE * np.abs(self.logits).max()
+
+    def _record(self, step: str, seen: Observation) -> dict[str, Any]:
+        error = np.abs(seen.logits - self.logits).max(axis=1)
+        wrong = (error > self._close) | (seen.classes != self.classes)
         result = {
             "step": step,
             "frames": len(self.frames),
             "mismatches": int(wrong.sum()),
             "max_deviation": float(error.max()),
-            "quantizers": len(self.levels),
+            "quantizers": len(seen.levels),
         }
         self.results.append(result)
         if wrong.any():
@@ -250,41 +272,36 @@ class Verifier:
             )
         return result
 
-    def locate(self, model: ModelWrapper, same_names: bool = False) -> Deviation | None:
+    def locate(
+        self, model: ModelWrapper, seen: Observation, same_names: bool = False
+    ) -> Deviation | None:
         """Return where the graph departs from the reference first; None where it does not.
 
         With `same_names`, tensors mean what they meant under that name in the graph checked before,
         which locates the node between two quantizers.
         """
-        inputs = graph_input(model, self.frames)
-        seen: list[str] = []
-        for (node, value), wanted in zip(
-            quantizer_levels(model, inputs), self.levels, strict=False
-        ):
-            seen.append(node.name)
+        good = ""
+        for name, wanted, value in zip(seen.quantizers, self.levels, seen.levels, strict=False):
             if not np.array_equal(value, wanted):
-                refined = self._refine(model, inputs, seen) if same_names else None
-                return refined or _deviation(node, wanted, value)
-        if len(seen) != len(self.levels):
-            raise CheckFailed(f"{len(seen)} quantizers are left of {len(self.levels)}")
-        name = logit_tensor(model)
-        logits = graph_logits(model, self.frames)
-        close = TOLERANCE * np.abs(self.logits).max()
-        if (np.abs(logits - self.logits) > close).any():
-            last = _deviation(model.find_producer(name), self.logits, logits)
-            refined = self._refine(model, inputs, [*seen, name]) if same_names else None
-            return refined or last
-        if model.graph.output[0].name != name:
-            classes = graph_classes(model, self.frames)
-            if not np.array_equal(classes, self.classes):
-                return _deviation(model.graph.node[-1], self.classes, classes)
+                refined = self._refine(model, good) if same_names else None
+                return refined or _deviation(*name, wanted, value)
+            good = name[0]
+        if len(seen.levels) != len(self.levels):
+            raise CheckFailed(f"{len(seen.levels)} quantizers are left of {len(self.levels)}")
+        if (np.abs(seen.logits - self.logits) > self._close).any():
+            refined = self._refine(model, good) if same_names else None
+            last = model.find_producer(logit_tensor(model))
+            return refined or _deviation(last.name, last.op_type, self.logits, seen.logits)
+        if not np.array_equal(seen.classes, self.classes):
+            last = model.graph.node[-1]
+            return _deviation(last.name, last.op_type, self.classes, seen.classes)
         return None
 
-    def _refine(self, model: ModelWrapper, inputs: np.ndarray, seen: list[str]) -> Deviation | None:
-        """Return the first node since the last good quantizer that the previous step disagrees on.
+    def _refine(self, model: ModelWrapper, good: str) -> Deviation | None:
+        """Return the first node behind the last good quantizer that was right one step before.
 
-        That works where the step kept the tensors' names and meaning, as most steps do: up to the
-        last good quantizer all tensors of one name must be equal.
+        All tensors of one name up to the node called `good` must be equal in both graphs;
+        otherwise names do not mean the same, and the answer is None.
         """
         if self._previous is None:
             return None
@@ -292,17 +309,17 @@ class Verifier:
             output_of(node): value
             for node, value in trace(self._previous, graph_input(self._previous, self.frames))
         }
-        good = len(seen) < 2
-        for node, value in trace(model, inputs):
+        behind = not good
+        for node, value in trace(model, graph_input(model, self.frames)):
             wanted = before.get(output_of(node))
             known = wanted is not None and wanted.shape == value.shape
             if known and not np.allclose(value, wanted, rtol=1e-6, atol=1e-9):
-                return _deviation(node, wanted, value) if good else None
-            good = good or node.name == seen[-2]
+                return _deviation(node.name, node.op_type, wanted, value) if behind else None
+            behind = behind or node.name == good
         return None
 
 
-def _deviation(node: NodeProto, expected: np.ndarray, computed: np.ndarray) -> Deviation:
+def _deviation(node: str, operator: str, expected: np.ndarray, computed: np.ndarray) -> Deviation:
     difference = np.abs(expected.astype(np.float64) - computed.astype(np.float64))
     frames = int((difference.reshape(len(difference), -1) > 0).any(axis=1).sum())
-    return Deviation(node.name, node.op_type, float(difference.max()), frames, expected, computed)
+    return Deviation(node, operator, float(difference.max()), frames, expected, computed)
