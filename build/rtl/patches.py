@@ -1,19 +1,23 @@
-"""Patches to finn-rtllib 1.6.1 that Verilator and Yosys need: the files in `finn_patches/`.
+"""Patches to finn-rtllib 1.6.1: the files in `finn_patches/`.
 
-FINN's sources themselves stay as installed. `patched` reads one of them and returns the text with
-our edits, which goes into the folder where a simulator or a netlist is built. Every patch says in
-its first lines why it is needed and changes no behaviour. A patch is a unified diff, applied more
-strictly than `patch` does: each hunk must find its old lines exactly once, so that another version
-of FINN fails loudly instead of being half-patched.
+Most only help Verilator and Yosys to read a file; one repairs a fault, so hardware wants it too.
+FINN's installed sources stay as they are. `install` makes a patched copy of the library in a build
+folder and lets FINN generate from it; `patched` reads a single file, patched if FINN still uses
+its own library. Every patch says in its first lines why it is needed. It is a unified diff, applied
+more strictly than `patch` does: each hunk must find its old lines exactly once, so that another
+version of FINN fails loudly instead of being half-patched.
 """
 
 import dataclasses
 import functools
+import shutil
 from pathlib import Path
+from typing import Any
 
 from models.errors import CheckFailed
 
 FOLDER = Path(__file__).parent / "finn_patches"
+STAMP = "patched-by-aaronnet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +79,37 @@ def patched(path: Path) -> str:
         CheckFailed: the patch does not fit the file.
     """
     text = path.read_text()
-    if path.resolve().is_relative_to(rtllib()):
+    if path.resolve().is_relative_to(rtllib()) and not (rtllib() / STAMP).exists():
         name = str(path.resolve().relative_to(rtllib()))
         for patch in patches():
             if patch.file == name:
                 text = apply(text, patch)
     return text
+
+
+def install(folder: Path) -> Path:
+    """Copy finn-rtllib, patched, to `folder` and let FINN use the copy from now on.
+
+    Raises:
+        CheckFailed: a patch does not fit.
+    """
+    from finn.util.settings import get_settings
+
+    source = rtllib()
+    if (source / STAMP).exists():
+        return source
+    texts = {patch.file: patched(source / patch.file) for patch in patches()}
+    shutil.rmtree(folder, ignore_errors=True)
+    unused = shutil.ignore_patterns("tb", "sim", "doc", "__pycache__")
+    shutil.copytree(source, folder, ignore=unused)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / STAMP).touch()
+    get_settings().finn_rtllib = folder
+    return folder
+
+
+def step_patch_rtllib(model: Any, cfg: Any) -> Any:
+    """Builder step before HDL generation: generate from a patched copy of finn-rtllib."""
+    install(Path(cfg.output_dir).absolute() / "finn-rtllib")
+    return model

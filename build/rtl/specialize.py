@@ -69,7 +69,7 @@ class AdaptMVAUWeights(Transformation):
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Set weight datatypes and ask for RTL."""
         for node in model.graph.node:
-            if node.op_type != "MVAU":
+            if node.op_type not in ("MVAU", "MVAU_rtl"):
                 continue
             op = getCustomOp(node)
             weights = model.get_initializer(node.input[1])
@@ -84,7 +84,7 @@ class AdaptMVAUWeights(Transformation):
             if wider != datatype and datatype.name != "TERNARY":
                 op.set_nodeattr("weightDataType", wider.name)
                 model.set_tensor_datatype(node.input[1], wider)
-            if op.get_nodeattr("preferred_impl_style") == "":
+            if node.op_type == "MVAU" and op.get_nodeattr("preferred_impl_style") == "":
                 op.set_nodeattr("preferred_impl_style", "rtl")
         return model, False
 
@@ -108,6 +108,11 @@ class SpecializeForRTL(Transformation):
 def step_specialize_for_rtl(model: ModelWrapper, cfg: object) -> ModelWrapper:
     """Builder step in place of FINN's step_specialize_layers (cfg: DataflowBuildConfig)."""
     return model.transform(SpecializeForRTL(cfg._resolve_fpga_part()))
+
+
+def step_adapt_weights(model: ModelWrapper, cfg: object) -> ModelWrapper:
+    """Builder step after FINN's step_minimize_bit_width, which narrows weight types again."""
+    return model.transform(AdaptMVAUWeights(cfg._resolve_fpga_part()))
 
 
 def step_use_kernels(model: ModelWrapper, cfg: object) -> ModelWrapper:

@@ -246,8 +246,9 @@ def run(
         # The design's own $error and $warning messages share stdout with the facts.
         start = done.stdout.rfind('{"cycles"')
         if done.returncode != 0 or start < 0:
-            last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
-            raise CheckFailed(f"the simulator stopped with code {done.returncode}: {last[0]}")
+            lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+            said = next((line for line in lines if "rror" in line), lines[-1])
+            raise CheckFailed(f"the simulator stopped with code {done.returncode}: {said}")
         facts: dict[str, Any] = json.loads(done.stdout[start:])
         data = {
             port: np.fromfile(work / f"{port}.out", np.uint8).reshape(-1, widths[port] // 8)

@@ -62,3 +62,17 @@ def test_a_diff_is_parsed_into_old_and_new_lines():
     assert (patch.file, patch.why) == ("x/y.sv", "because")
     assert patch.hunks == (("a\nb\nd\n", "a\nc\nd\n"),)
     assert patches.apply("0\na\nb\nd\n1\n", patch) == "0\na\nc\nd\n1\n"
+
+
+def test_installed_copy_is_patched_and_finn_uses_it(tmp_path):
+    from finn.util.settings import get_settings
+
+    original = patches.rtllib()
+    wanted = {patch.file: patches.patched(original / patch.file) for patch in patches.patches()}
+    copy = patches.install(tmp_path / "lib")
+    assert get_settings().finn_rtllib == copy == patches.rtllib()
+    for name, text in wanted.items():
+        assert (copy / name).read_text() == text
+        assert patches.patched(copy / name) == text, "not twice"
+        assert (original / name).read_text() != text
+    assert patches.install(tmp_path / "other") == copy
