@@ -48,6 +48,7 @@ def train(
     accelerator: str = "auto",
     devices: int = 1,
     num_nodes: int = 1,
+    batches_per_epoch: int | None = None,
     resume: bool = True,
     progress: bool = True,
     callbacks: Sequence[lightning.Callback] = (),
@@ -68,6 +69,8 @@ def train(
         accelerator: `cpu`, `gpu` or `auto`.
         devices: processes on this machine.
         num_nodes: machines; start them with torchrun.
+        batches_per_epoch: makes epochs, after each of which the run can be resumed, shorter than
+            a pass over the training frames; each shuffles all of them anew.
         resume: go on from `state.ckpt` in `out_folder`; False starts anew.
         progress: show a progress bar on stderr.
         callbacks: more Lightning callbacks.
@@ -88,6 +91,7 @@ def train(
         "config": config.to_dict(),
         "recipe": asdict(recipe),
         "seed": seed,
+        "batches_per_epoch": batches_per_epoch,
         "start": None if fresh else _digest(start),
     }
     if not resume:
@@ -113,6 +117,7 @@ def train(
         num_sanity_val_steps=0,
         # Our samplers share an epoch among processes themselves.
         use_distributed_sampler=False,
+        limit_train_batches=batches_per_epoch,
         log_every_n_steps=50,
     )
     with _starting_at(data, epoch):

@@ -12,6 +12,9 @@ from brevitas.nn import QuantConv1d, QuantHardTanh, QuantIdentity, QuantLinear, 
 from torch import Tensor, nn
 from torch.distributed import nn as collectives
 
+from models.aaronnet import AaronNet
+from training import kernels
+
 SMALLEST_STEP = 1e-10  # as Brevitas's scaling_min_val
 
 
@@ -91,7 +94,58 @@ class Twin(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores (N, 24) of frames (N, 2, 1024)."""
-        return self._run(self._network[0], x, None)[0]
+        network = self._network[0]
+        if x.device.type == "cpu" and x.dtype == torch.float32 and fits_kernels(network):
+            x = self._run(network.quantize, x, None)[0]
+            return self._run(network.classifier, self._features(network, x), None)[0]
+        return self._run(network, x, None)[0]
+
+    def _features(self, network: AaronNet, x: Tensor) -> Tensor:
+        """Return the pooled features (N, F) of quantized frames, computed by `training.kernels`."""
+        branches = list(network.expand.children())
+        longest = max(branch[0].kernel_size[0] for branch in branches)
+        weights = [
+            F.pad(self._weight(branch[0]), ((longest - branch[0].kernel_size[0]) // 2,) * 2)
+            for branch in branches
+        ]
+        raw, mean, var = kernels.Stem.apply(
+            x, torch.cat(weights), torch.cat([branch[0].bias for branch in branches])
+        )
+        gain, shift = normalisation([b[1] for b in branches], mean, var, raw.numel() // len(mean))
+        raw, mean, var = kernels.Pointwise.apply(
+            *(raw, gain, shift, *self._steps([b[2] for b in branches], len(gain))),
+            torch.block_diag(*(self._weight(branch[3]).squeeze(2) for branch in branches)),
+            torch.cat([branch[3].bias for branch in branches]),
+        )
+        norms = [branch[4] for branch in branches]
+        by = 1
+        for block in network.feats:
+            depthwise, norm, relu, pointwise, last_norm, _ = block.block
+            gain, shift = normalisation(norms, mean, var, raw.numel() // len(mean))
+            raw, mean, var = kernels.Depthwise.apply(
+                raw, gain, shift, by, self._weight(depthwise).squeeze(1).t(), depthwise.bias
+            )
+            gain, shift = normalisation([norm], mean, var, raw.numel() // len(mean))
+            raw, mean, var = kernels.Pointwise.apply(
+                *(raw, gain, shift, *self._steps([relu], len(gain))),
+                *(self._weight(pointwise).squeeze(2), pointwise.bias),
+            )
+            norms, by = [last_norm], 2
+        gain, shift = normalisation(norms, mean, var, raw.numel() // len(mean))
+        # Pooling by 2 and then over all that is left is pooling over all of them.
+        return torch.addcmul(shift, raw, gain).max(1).values
+
+    def _weight(self, layer: QuantConv1d) -> Tensor:
+        return quantized_weight(layer)[0] if self.quantized else _masked(layer, layer.weight)
+
+    def _steps(self, quantizers: list[QuantReLU], channels: int) -> tuple[Tensor | None, int]:
+        """Return the steps (C,) of the quantizers that share a layer, and the last level."""
+        top = 2 ** self._bits[id(quantizers[0])] - 1
+        if not self.quantized:
+            return None, top
+        steps = torch.stack([step_of(quantizer) for quantizer in quantizers])
+        steps = steps.abs().clamp_min(SMALLEST_STEP) / top
+        return steps.repeat_interleave(channels // len(quantizers)), top
 
     def calibrate(self, x: Tensor, quantile: float = 0.9995) -> None:
         """Set the ranges of the activation quantizers to a quantile of what they receive.
@@ -165,28 +219,64 @@ class Twin(nn.Module):
         return F.linear(x, weight, bias)
 
 
+def fits_kernels(network: nn.Module) -> bool:
+    """Return whether a network can run on `training.kernels`: a paper-form AaronNet, not wide."""
+    return (
+        isinstance(network, AaronNet)
+        and max(network.config.filters) <= kernels.WIDEST
+        and kernels.library() is not None
+    )
+
+
 def batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Normalise; while training in several processes, over the batches of all of them.
+    """Normalise (N, C) or (N, C, L); while training in several processes, over all their batches.
 
     torch's SyncBatchNorm does this on GPUs only.
     """
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not (norm.training and distributed and torch.distributed.get_world_size() > 1):
+    if not norm.training or _processes() == 1:
         return norm(x)
     dims = tuple(dim for dim in range(x.ndim) if dim != 1)
-    local = torch.cat([x.mean(dims), x.square().mean(dims)])
-    mean, square = (
-        collectives.functional.all_reduce(local) / torch.distributed.get_world_size()
-    ).chunk(2)
-    var = square - mean.square()
-    with torch.no_grad():
-        count = x.numel() / x.shape[1] * torch.distributed.get_world_size()
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(var * count / (count - 1), norm.momentum)
-        norm.num_batches_tracked += 1
-    gain = norm.weight * torch.rsqrt(var + norm.eps)
+    var, mean = torch.var_mean(x, dims, correction=0)
+    gain, shift = normalisation([norm], mean, var, x.numel() // x.shape[1])
     shape = (1, -1) + (1,) * (x.ndim - 2)
-    return x * gain.view(shape) + (norm.bias - mean * gain).view(shape)
+    return x * gain.view(shape) + shift.view(shape)
+
+
+def normalisation(
+    norms: list[nn.BatchNorm1d], mean: Tensor, var: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Return batch norm as gain and shift (C,), and update the running statistics.
+
+    Args:
+        norms: share the channels among them, in order.
+        mean: (C,) of this batch; ignored unless training.
+        var: (C,), without correction.
+        count: values a channel.
+    """
+    weight = torch.cat([norm.weight for norm in norms])
+    bias = torch.cat([norm.bias for norm in norms])
+    if norms[0].training:
+        if (processes := _processes()) > 1:
+            both = torch.cat([mean, var + mean.square()])
+            mean, square = (collectives.functional.all_reduce(both) / processes).chunk(2)
+            var, count = square - mean.square(), count * processes
+        with torch.no_grad():
+            sizes = [norm.num_features for norm in norms]
+            for norm, m, v in zip(norms, mean.split(sizes), var.split(sizes), strict=True):
+                norm.running_mean.lerp_(m, norm.momentum)
+                norm.running_var.lerp_(v * (count / (count - 1)), norm.momentum)
+                norm.num_batches_tracked += 1
+    else:
+        mean = torch.cat([norm.running_mean for norm in norms])
+        var = torch.cat([norm.running_var for norm in norms])
+    gain = weight * torch.rsqrt(var + norms[0].eps)
+    return gain, bias - mean * gain
+
+
+def _processes() -> int:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 1
+    return torch.distributed.get_world_size()
 
 
 def initialise_ranges(network: nn.Module) -> None:
