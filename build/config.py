@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from finn.builder.build_dataflow_config import (
+    AutoFIFOSizingMethod,
     DataflowBuildConfig,
     DataflowOutputType,
     ShellFlowType,
@@ -35,7 +36,7 @@ ESTIMATE_STEPS = (
     "step_generate_estimate_reports",
 )
 HDL_STEPS = ("build.steps.streams.step_insert_streams", "step_hw_codegen")
-STITCHED_STEPS = ("step_hw_ipgen", "step_create_stitched_ip")
+STITCHED_STEPS = ("step_generate_hardware", "step_create_stitched_ip")
 BITFILE_STEPS = (
     "step_prepare_synthesis",
     "step_synthesize_bitfile",
@@ -80,12 +81,16 @@ class Request:
 
 def step_names(to: Target, logits: bool) -> list[str]:
     """Return the steps up to `to`, FINN's by their names, ours as importable names."""
-    steps = [*ESTIMATE_STEPS]
+    following = {
+        "estimate": (),
+        "hdl": HDL_STEPS,
+        # FINN's own hardware generation inserts converters and FIFOs itself.
+        "stitched": STITCHED_STEPS,
+        "bitfile": STITCHED_STEPS + BITFILE_STEPS,
+    }
+    steps = [*ESTIMATE_STEPS, *following[to]]
     if logits:
         steps.remove("build.steps.class_output.step_class_index")
-    for target, more in zip(TARGETS[1:], (HDL_STEPS, STITCHED_STEPS, BITFILE_STEPS), strict=True):
-        if TARGETS.index(to) >= TARGETS.index(target):
-            steps += more
     return steps
 
 
@@ -106,7 +111,9 @@ def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
         steps=step_names(request.to, request.logits),
         # Thresholds of their own: FINN's RTL matrix unit takes none, and RTL is what simulates.
         standalone_thresholds=True,
-        verbose=False,
+        # FINN sizes FIFOs with Vivado's simulator. On these chains the slowest layer sets the pace
+        # with the smallest FIFOs already.
+        auto_fifo_strategy=AutoFIFOSizingMethod.FORCE_MINIMAL_FIFOS,
         # Kept for localisation of a deviation and for `finn build --start`.
         save_intermediate_models=True,
     )

@@ -19,6 +19,7 @@ import torch
 from qonnx.core.modelwrapper import ModelWrapper
 
 from build.environment import find_vivado, quiet, setup
+from build.frames import sample_frames, synthetic_frames
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS, FRAME_LENGTH
@@ -27,8 +28,6 @@ from models.errors import BadInput
 from models.export import load_onnx, to_qonnx
 from models.files import existing_file, writable_folder, write_json
 
-FRAMES_PER_SNR = 4
-SEED = 2018
 SUPPORTED_VIVADO = "2022.2 or 2024.2"  # README of finn-plus 1.6.1
 
 
@@ -94,20 +93,6 @@ def open_source(given: str | Path | Checkpoint) -> Source:
             "compute; make its hardware form first: aaronnet quantize CHECKPOINT --bits 8"
         )
     return Source(to_qonnx(opened), opened, opened.config.name)
-
-
-def default_frames() -> np.ndarray:
-    """Return float32 (104, 2, 1024): synthetic frames, four an SNR, their classes in turn."""
-    from training.radioml import CLASSES, SNRS
-    from training.synthesis import synthesise
-
-    rng = np.random.default_rng(SEED)
-    drawn = []
-    for index, snr in enumerate(SNRS):
-        for turn in range(FRAMES_PER_SNR):
-            modulation = (FRAMES_PER_SNR * index + turn) % len(CLASSES)
-            drawn.append(synthesise(modulation, snr, 1, rng))
-    return np.ascontiguousarray(np.concatenate(drawn).transpose(0, 2, 1))
 
 
 def build(
@@ -182,16 +167,36 @@ def build(
             check_vivado(request)
         source = open_source(given)
         if frames is None:
-            frames = default_frames()
+            frames = synthetic_frames()
         check_frames(frames)
         seconds, verifier = run(source, request, out, frames, verbose, alter)
         from build import report
 
         facts = report.collect(source, request, out, verifier.results)
         report.write(facts, request, out)
+        last = out / "intermediate_models" / f"{list(seconds)[-1]}.onnx"
+        if to != "estimate":
+            _package(source, request, facts, out)
     write_json(out / "build.json", {"seconds": seconds, "to": to, "board": request.board.name})
-    last = out / "intermediate_models" / f"{list(seconds)[-1]}.onnx"
     return BuildResult(out, last, facts, seconds)
+
+
+def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> None:
+    from build.package import write_package
+    from build.verify import classes_of, graph_logits, network_logits
+
+    samples, label = sample_frames()
+    frames = samples["X"].transpose(0, 2, 1)
+    logits = (
+        graph_logits(source.model, frames)
+        if source.network is None
+        else network_logits(source.network, frames)
+    )
+    samples["predicted"] = classes_of(logits)
+    graph = out / "intermediate_models" / "step_insert_streams.onnx"
+    if not graph.exists():
+        graph = graph.with_name("step_minimize_bit_width.onnx")
+    write_package(source, request, facts, out, graph, samples, label)
 
 
 def check_frames(frames: np.ndarray) -> None:

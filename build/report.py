@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.custom_op.fpgadataflow.hwcustomop import HWCustomOp
 from finn.custom_op.fpgadataflow.streamingdatawidthconverter import StreamingDataWidthConverter
 from finn.custom_op.fpgadataflow.streamingfifo import StreamingFIFO
@@ -192,9 +193,9 @@ def write(facts: dict[str, Any], request: Request, out: Path) -> None:
     write_json(out / "report.json", facts)
     write_json(out / "folding.json", facts["folding"])
     config = builder_config(request, Path("finn_build_output")).to_dict()
-    config["folding_config_file"] = "folding.json"
-    config["target_fps"] = None
-    config = {key: value for key, value in config.items() if value not in (None, [], {})}
+    config |= {"folding_config_file": "folding.json", "target_fps": None}
+    usual = DataflowBuildConfig().to_dict()
+    config = {key: value for key, value in config.items() if value != usual[key]}
     with atomic(out / "finn_build.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config, sort_keys=True))
     draw(facts, out / "balance.png")

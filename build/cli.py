@@ -1,0 +1,102 @@
+"""Commands that build accelerators: `build` and `boards`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+
+
+def build(
+    network: Annotated[
+        str, typer.Argument(help="A checkpoint in hardware form (.pth) or a QONNX file (.onnx).")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything.")],
+    board: Annotated[str, typer.Option(help="See `aaronnet boards`.")] = "ZCU104",
+    to: Annotated[
+        str, typer.Option(help="How far: estimate, hdl, stitched or bitfile.")
+    ] = "estimate",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames/s to reach with the least resources.")
+    ] = None,
+    folding: Annotated[
+        Path | None, typer.Option(help="A folding JSON of FINN's to apply instead.")
+    ] = None,
+    clock: Annotated[float | None, typer.Option(help="MHz; by default the board's.")] = None,
+    logits: Annotated[
+        bool, typer.Option(help="Output the logits (integers) instead of the class index.")
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="RadioML file to verify with, instead of synthetic frames."),
+    ] = None,
+    layers: Annotated[bool, typer.Option(help="One row a layer.")] = False,
+    json: Json = None,
+) -> None:
+    """Build an accelerator for a board with FINN+, every step verified against the network.
+
+    Without --fps and --folding it gets the fastest folding up to one sample a clock that leaves
+    30 % of the board free.
+    """
+    from build import flow
+    from build.frames import verification_frames
+    from models.files import write_json
+
+    frames = None if data is None else verification_frames(data)
+    result = flow.build(
+        network,
+        board,
+        out,
+        to=to,
+        fps=fps,
+        folding=folding,
+        clock=clock,
+        logits=logits,
+        frames=frames,
+        verbose=_verbose(),
+    )
+    if json:
+        write_json(json, result.report)
+    from build import report
+
+    report.show(result.report, layers)
+
+
+def _verbose() -> bool:
+    """Whether -v was given: without it the command line switches library warnings off."""
+    return logging.root.manager.disable < logging.WARNING
+
+
+def boards(json: Json = None) -> None:
+    """List the boards that FINN+ knows and what their devices hold."""
+    import tempfile
+    from dataclasses import asdict
+
+    from build.environment import setup
+    from models.console import print_table
+    from models.files import write_json
+
+    with tempfile.TemporaryDirectory() as folder:
+        setup(Path(folder))
+        from build.boards import RESOURCES
+        from build.boards import boards as known
+
+        found = known()
+    if json:
+        write_json(json, {name: asdict(board) for name, board in found.items()})
+    print_table(
+        "boards",
+        ("board", "device", "MHz", *RESOURCES, "up to"),
+        (
+            [
+                board.name,
+                board.part,
+                f"{board.clock:g}",
+                *(f"{board.resources[kind]:,}" for kind in RESOURCES),
+                f"bitfile ({board.shell})" if board.shell else "stitched",
+            ]
+            for board in found.values()
+        ),
+    )

@@ -1,0 +1,170 @@
+"""The accelerator package: what `deploy/` needs on a board, as deploy/package.py reads it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from finn.util.data_packing import finnpy_to_packed_bytearray
+from qonnx.core.datatype import BaseDataType
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+from build.config import Request
+from build.steps.class_output import OUTPUT_PROPERTY
+from build.steps.integer_input import INPUT_PROPERTY
+from models.files import sha256, write_json
+
+if TYPE_CHECKING:
+    from build.flow import Source
+
+FORMAT = 1
+GRAPH = "graph.onnx"
+SAMPLES = "samples.h5"
+SETTINGS = "settings.json"
+"""Driver settings in the form of FINN's (`driver/settings.json` of its PYNQ driver)."""
+
+
+def write_package(
+    source: "Source",
+    request: Request,
+    facts: dict[str, Any],
+    out: Path,
+    graph: Path,
+    samples: dict[str, np.ndarray],
+    label: str,
+) -> Path:
+    """Write `OUT/package/`, manifest last.
+
+    Args:
+        source: the network.
+        request: what was built.
+        facts: the build's report.
+        out: the build's folder.
+        graph: the last step's graph, in FINN's hardware layers.
+        samples: X float32 (N, 1024, 2), Y (N, 24), Z (N, 1) as in RadioML's file, and
+            predicted (N,), the network's classes.
+        label: where the samples come from.
+
+    Returns:
+        the package's folder.
+    """
+    from training.radioml import CLASSES
+
+    folder = out / "package"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model = ModelWrapper(str(graph))
+    with h5py.File(folder / SAMPLES, "w") as file:
+        for name, values in samples.items():
+            file[name] = values
+        file.attrs["label"] = label
+    shutil.copy(graph, folder / GRAPH)
+    quantizer = json.loads(model.get_metadata_prop(INPUT_PROPERTY))
+    scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY))["scale"]
+    ports = {"input": _port(model, True), "output": _port(model, False)}
+    built = out / "driver" / SETTINGS
+    if built.exists():
+        shutil.copy(built, folder)
+    else:
+        write_json(folder / SETTINGS, _driver_settings(request, ports))
+    bitfile = _copy_bitfile(out, folder)
+    performance = facts["performance"]
+    checkpoint = source.checkpoint
+    network = {"name": source.name, "score": facts["score"]}
+    if checkpoint is not None:
+        network |= {"label": checkpoint.data_label, "hash": checkpoint.info.get("sha256", "")}
+        if "accuracy" in checkpoint.info:
+            network["accuracy"] = checkpoint.info["accuracy"]
+    manifest = {
+        "format": FORMAT,
+        "network": network,
+        "classes": list(CLASSES),
+        "board": request.board.name,
+        "part": request.board.part,
+        "clock_mhz": request.clock,
+        "input": {
+            **ports["input"],
+            "quantizer": {key: quantizer[key] for key in ("step", "minimum", "maximum")},
+        },
+        "output": {
+            **ports["output"],
+            "kind": "logits" if request.logits else "class",
+            "scale": scale,
+        },
+        "performance": {
+            "cycles_per_frame": performance["cycles_per_frame"],
+            "latency_cycles": performance["latency_cycles"],
+            "source": performance["source"],
+        },
+        "samples": {"file": SAMPLES, "label": label},
+        "bitfile": bitfile,
+        "rtl": None,
+        "graph": GRAPH,
+        "files": {
+            path.relative_to(folder).as_posix(): sha256(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def _port(model: ModelWrapper, entering: bool) -> dict[str, Any]:
+    """Return one end of the accelerator as FINN's driver describes it."""
+    if entering:
+        node = getCustomOp(model.find_consumer(model.graph.input[0].name))
+        datatype, folded = node.get_input_datatype(), node.get_folded_input_shape()
+        normal, name = node.get_normal_input_shape(), "idma0"
+    else:
+        node = getCustomOp(model.find_producer(model.graph.output[0].name))
+        datatype, folded = node.get_output_datatype(), node.get_folded_output_shape()
+        normal, name = node.get_normal_output_shape(), "odma0"
+    return {
+        "dma": name,
+        "datatype": datatype.name,
+        "normal": [int(size) for size in normal],
+        "folded": [int(size) for size in folded],
+        "packed": [int(size) for size in packed_shape(datatype, folded)],
+    }
+
+
+def packed_shape(datatype: BaseDataType, folded: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape in bytes of a folded tensor, as FINN's own packing gives it."""
+    zeros = np.zeros([int(size) for size in folded], np.float32)
+    return finnpy_to_packed_bytearray(zeros, datatype, True, True).shape
+
+
+def _driver_settings(request: Request, ports: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the accelerator as FINN's `MakePYNQDriver` describes it to its driver."""
+    taken, given = ports["input"], ports["output"]
+    shapes: dict[str, Any] = {"num_inputs": 1, "num_outputs": 1}
+    for letter, port in (("i", taken), ("o", given)):
+        shapes[f"{letter}dt"] = [f"DataType['{port['datatype']}']"]
+        shapes[f"{letter}dma_names"] = [port["dma"]]
+        for form in ("normal", "folded", "packed"):
+            shapes[f"{letter}shape_{form}"] = [port[form]]
+    shapes |= {"number_of_external_weights": 0, "external_weights_input_shapes": {}}
+    information = {
+        "driver_type": "FINNDMAOverlay",
+        "io_shape_dict": shapes,
+        "external_weights": False,
+        "runtime_weights": False,
+        "platform": "alveo" if request.board.shell == "alveo" else "zynq-iodma",
+        "fclk_mhz": request.clock,
+        "validation_dataset": "radioml",
+    }
+    return {"driver_information": information, "experiment_information": {}}
+
+
+def _copy_bitfile(out: Path, folder: Path) -> str | None:
+    """Copy what Vivado or Vitis built; return the bitfile's name, or None."""
+    name = None
+    for path in sorted((out / "bitfile").glob("finn-accel*")):
+        shutil.copy(path, folder)
+        if path.suffix in (".bit", ".xclbin"):
+            name = path.name
+    return name
