@@ -9,6 +9,7 @@ Two buffers on either side: while the DMAs move one batch, the host packs the ne
 last. Needs pynq, numpy and h5py. For a board elsewhere set PYNQ_REMOTE_DEVICES=ADDRESS first.
 """
 
+import copy
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -98,6 +99,17 @@ class Classifier:
         self.virtual = self._counters is not None
         self.timeout = timeout or (120.0 + 2.0 * batch if self.virtual else 10.0)
         self._slots = [self._allocate(), self._allocate()]
+
+    def resized(self, batch: int) -> "Classifier":
+        """Return a classifier on the same loaded overlay with buffers for other batches.
+
+        Raises:
+            BadInput: the board has no room for the buffers.
+        """
+        other = copy.copy(self)
+        other.batch, other.timing = batch, Timing()
+        other._slots = [other._allocate(), other._allocate()]
+        return other
 
     def _load(self, device: Any) -> None:
         from pynq import Overlay

@@ -106,7 +106,7 @@ def open_frames(path: str | Path, classes: int) -> Frames:
         return Frames(path, labels, snrs, predicted, _label(file))
 
 
-def test_rows(frames: Frames, classes: int, count: int | None = None) -> np.ndarray:
+def rows_to_test(frames: Frames, classes: int, count: int | None = None) -> np.ndarray:
     """Return ascending rows to test on: the official test split, or all of a validation file.
 
     Args:

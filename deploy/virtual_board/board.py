@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,6 +99,7 @@ class Board:
         accelerator: what computes.
         memory: bytes that clients can allocate.
         lease: seconds without a call after which another client may take the board over.
+        connected: whether a client is still there; one that left need not be waited for.
     """
 
     def __init__(
@@ -105,10 +107,11 @@ class Board:
         package: Package,
         accelerator: Accelerator,
         memory: int = 512 << 20,
-        lease: float = 2.0,
+        lease: float = 10.0,
+        connected: Callable[[str], bool] = lambda client: True,
     ):
         self.package, self.accelerator = package, accelerator
-        self.memory, self.lease = memory, lease
+        self.memory, self.lease, self.connected = memory, lease, connected
         self._family = family(package)
         self._changed = threading.Condition()
         self._ids = itertools.count(1)
@@ -145,7 +148,8 @@ class Board:
         """Make `client` the board's user, unless another one is at work."""
         now = time.monotonic()
         if client != self._owner:
-            if self._owner and (self._in_flight or now - self._last_call < self.lease):
+            idle = now - self._last_call >= self.lease
+            if self._owner and (self._in_flight or not (idle or not self.connected(self._owner))):
                 raise Refused("the board is in use by another client; try again when it is done")
             self._reset(programmed=False)
             # Ids are never used twice: what the last client still holds is refused.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+import psutil
 
 from deploy.virtual_board.board import Board, Refused
 from deploy.virtual_board.protocol import CLASSES, handlers
@@ -40,6 +41,7 @@ def serve(board: Board, address: str = "127.0.0.1", port: int = PORT) -> Iterato
         # Without this, a second server on the port would silently share its clients.
         options=[("grpc.so_reuseport", 0)],
     )
+    board.connected = connected
     server.add_generic_rpc_handlers(tuple(handlers(_methods(board))))
     try:
         server.add_insecure_port(target)
@@ -53,6 +55,22 @@ def serve(board: Board, address: str = "127.0.0.1", port: int = PORT) -> Iterato
         yield target
     finally:
         server.stop(grace=0.5).wait()
+
+
+def connected(client: str) -> bool:
+    """Whether a gRPC peer ("ipv4:127.0.0.1:50000") is still connected to this process.
+
+    gRPC tells a server nothing about connections; the operating system does.
+    """
+    # The address stands there in several spellings (URL-quoted, IPv4 within IPv6); a port of a
+    # connection to this process is as good.
+    port = client.rpartition(":")[2]
+    return any(
+        connection.raddr
+        and str(connection.raddr.port) == port
+        and connection.status == psutil.CONN_ESTABLISHED
+        for connection in psutil.Process().net_connections("tcp")
+    )
 
 
 def _methods(board: Board) -> dict[str, Callable[..., Any]]:

@@ -271,6 +271,7 @@ def test_two_clients_do_not_mix(board: Board, package: Package) -> None:
         assert first.wait(odma) == ""
         (answer,) = first.call("RemoteBuffer.read", {"buffer_id": result})
         np.testing.assert_array_equal(list(answer.data), classes)
+        assert "in use" in second.call("Mmio.get_mmio", {"base_addr": 0, "length": 64}).msg
         time.sleep(board.lease + 0.1)
         second.program(package)  # the first is done
         assert "in use" in first.write(idma, 0x10, 1)
@@ -304,9 +305,12 @@ def test_a_client_that_dies_halfway_leaves_the_board_usable(
     client.program(package)
     _, target = client.allocate(bytes(4))
     client.start(client.dma(blocks(package)["odma0"]), target, 4)
+    board.lease = 1000.0
     client.channel.close()
-    time.sleep(board.lease + 0.1)
     other = Client(ADDRESS)
+    deadline = time.monotonic() + 10
+    while not board.connected(board._owner) and time.monotonic() > deadline:
+        time.sleep(0.01)
     other.program(package)
     odma = other.dma(blocks(package)["odma0"])
     assert other.read(odma, 0).data & 4

@@ -1,0 +1,333 @@
+"""Validation through the unmodified pynq: what it reports, and how each fault ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from deploy.frames import FRAME, open_frames, rows_to_test
+from deploy.package import VIRTUAL, Package, read_package
+from deploy.power import PowerMeter
+from deploy.report import render
+from deploy.virtual_board.accelerator import Run
+from deploy.virtual_board.board import Board
+from deploy.virtual_board.overlay import write_overlay
+from deploy.virtual_board.server import serve
+from tests.deploy.packages import (
+    BOARD_PYTHON,
+    ROOT,
+    ToyAccelerator,
+    make_package,
+    needs_board_env,
+    run_client,
+    write_frames,
+)
+from training.radioml import CLASSES, read_index
+from training.split import official_split
+
+ADDRESS = "127.0.0.13"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    made = make_package(tmp_path_factory.mktemp("validate") / "package")
+    write_overlay(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("validate") / "data.h5"
+    write_frames(path, 12, seed=1)
+    return path
+
+
+def copied(package: Package, folder: Path) -> Path:
+    return shutil.copytree(package.folder, folder / "package")
+
+
+def run_validate(
+    *arguments: str | Path, address: str = ADDRESS, **options
+) -> subprocess.CompletedProcess[str]:
+    return run_client(address, "-m", "deploy.validate", *arguments, **options)
+
+
+@contextmanager
+def server_process(package: Package, address: str, seconds: float) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-m", "tests.deploy.toy_server", str(package.folder), address]
+    with subprocess.Popen(
+        [*command, str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, said: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stdout == "", done.stderr
+
+
+# -- the data ----------------------------------------------------------------------------------
+
+
+def test_the_split_is_the_official_one(data: Path) -> None:
+    frames = open_frames(data, len(CLASSES))
+    wanted = np.sort(official_split(read_index(data)).test)
+    np.testing.assert_array_equal(rows_to_test(frames, len(CLASSES)), wanted)
+    assert len(wanted) == 24 * 26 * 2
+
+
+@pytest.mark.parametrize("count", [1, 100, 624, 1000])
+def test_a_choice_of_frames_is_even(data: Path, count: int) -> None:
+    frames = open_frames(data, len(CLASSES))
+    rows = rows_to_test(frames, len(CLASSES), count)
+    assert len(np.unique(rows)) == count
+    assert np.isin(rows, rows_to_test(frames, len(CLASSES))).all()
+    cells = np.bincount(frames.labels[rows] * 26 + (frames.snrs[rows] + 20) // 2, minlength=624)
+    assert cells.max() - cells.min() <= 1
+
+
+# -- what it reports -----------------------------------------------------------------------------
+
+
+@needs_board_env
+def test_reports_the_networks_classes_and_the_simulated_times(
+    package: Package, data: Path, tmp_path: Path
+) -> None:
+    facts_file, report = tmp_path / "facts.json", tmp_path / "report.md"
+    accelerator = ToyAccelerator(package)
+    with serve(Board(package, accelerator), ADDRESS):
+        done = run_validate(
+            *(package.folder, "--data", data, "-n", "700", "--batch", "200", "--sweep", "1,64"),
+            *("--json", facts_file, "--report", report),
+        )
+    assert done.returncode == 0, done.stderr
+    assert report.read_text() == done.stdout
+    facts = json.loads(facts_file.read_text())
+    assert facts["agrees"] and facts["compared"] == 624 and facts["disagreements"] == 0
+    assert facts["board"] == {"name": "ZCU104", "virtual": True}
+    samples = facts["samples"]
+    assert samples["accuracy"] == samples["network_accuracy"] and len(samples["by_snr"]) == 26
+    frames = open_frames(data, 24)
+    rows = rows_to_test(frames, 24, 700)
+    found = accelerator.predict(np.concatenate(list(frames.read(rows))))
+    assert facts["data"]["accuracy"] == pytest.approx((found == frames.labels[rows]).mean())
+    assert facts["data"]["frames"] == np.sum(facts["data"]["confusion"]) == 700
+    assert facts["data"]["label"].startswith("synthetic")
+    for snr, value in facts["data"]["by_snr"].items():
+        here = frames.snrs[rows] == int(snr)
+        assert value == pytest.approx((found == frames.labels[rows])[here].mean())
+    # 250 MHz, 1028 cycles a frame, 5000 to the first result
+    assert facts["frames_per_second"] == pytest.approx(250e6 / 1028)
+    assert facts["latency_seconds"] == pytest.approx(5000 / 250e6)
+    whole = facts["throughput"][1]
+    assert whole["batch"] == 64
+    assert whole["accelerator_frames_per_second"] == pytest.approx(64 * 250e6 / (5000 + 63 * 1028))
+    for word in ("0.015700", "Virtual board", "synthetic", "estimated", "624 of 624", "-20"):
+        assert word in done.stdout
+
+
+@needs_board_env
+def test_a_board_that_computes_something_else_is_caught(package: Package, tmp_path: Path) -> None:
+    class Wrong(ToyAccelerator):
+        def run(self, frames: np.ndarray) -> Run:
+            run = super().run(frames)
+            hit = frames[:, 100] == frames[:, 101]
+            run.results[hit] = (run.results[hit] + 1) % 24
+            return run
+
+    facts_file = tmp_path / "facts.json"
+    with serve(Board(package, Wrong(package)), ADDRESS):
+        done = run_validate(package.folder, "--json", facts_file)
+    facts = json.loads(facts_file.read_text())
+    listed = facts["samples"]["disagreeing"]
+    assert done.returncode == 1 and 0 < len(listed) < 300
+    assert f"validate: the board disagrees with the network in {len(listed)} of 624" in done.stderr
+    for entry in listed[:20]:
+        assert entry["board"] == (entry["network"] + 1) % 24
+        assert entry["again"] == [entry["board"]] * 3
+    assert "Frames that disagree" in done.stdout
+
+
+def test_a_report_of_a_real_board_has_power_and_no_virtual_board() -> None:
+    speed = {"batch": 1, "accelerator_frames_per_second": 1e5, "host_frames_per_second": 1e3}
+    speed |= {f"{key}_samples_per_second": 1e8 for key in ("accelerator", "host")}
+    facts = {
+        "package": {
+            **{"network": "net", "folder": "package", "digest": "0" * 64, "score": None},
+            **{"board": "ZCU104", "clock_mhz": 250.0},
+        },
+        "board": {"name": "ZCU104", "virtual": False},
+        "expected": {"source": "simulated", "frames_per_second": 9.0, "latency_seconds": 1e-5},
+        **{"compared": 0, "disagreements": 0, "times": "measured", "throughput": [speed]},
+        **{"frames_per_second": 1e5, "samples_per_second": 1e8, "latency_seconds": None},
+        "power_watts": {"INT": 1.5},
+    }
+    text = render(facts, ["a", "b"])
+    assert "measured on the board" in text and "1.500" in text and "Virtual" not in text
+
+
+def test_power_is_the_mean_of_what_the_rails_say() -> None:
+    readings = iter([1.0] + [3.0] * 10_000)
+
+    class Sensor:
+        @property
+        def value(self) -> float:
+            return next(readings)
+
+    rails = {"INT": SimpleNamespace(power=Sensor()), "12V": SimpleNamespace(power=None)}
+    with PowerMeter(rails) as meter:
+        while len(meter._samples["INT"]) < 3:
+            pass
+    count = len(meter._samples["INT"])
+    assert meter.watts == {"INT": pytest.approx((1 + 3 * (count - 1)) / count)}
+    with PowerMeter({}) as none:
+        pass
+    assert none.watts == {}
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+@needs_board_env
+def test_a_flipped_bit_in_a_file_of_the_package(package: Package, tmp_path: Path) -> None:
+    folder = copied(package, tmp_path)
+    path = folder / "samples.h5"
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 4
+    path.write_bytes(data)
+    assert_one_line(run_validate(folder), 2, "samples.h5 is not the file that was built")
+
+
+@needs_board_env
+def test_the_wrong_board(package: Package, tmp_path: Path) -> None:
+    folder = copied(package, tmp_path)
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace("ZCU104", "RFSoC4x2"))
+    write_overlay(read_package(folder))
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        done = run_validate(folder)
+    assert_one_line(done, 2, "this package is for RFSoC4x2, and the board is a ZCU104")
+
+
+@needs_board_env
+def test_the_wrong_clock(package: Package, tmp_path: Path) -> None:
+    folder = copied(package, tmp_path)
+    (overlay,) = (folder / VIRTUAL).glob("*.hwh")
+    overlay.write_text(overlay.read_text().replace("250.000", "125.000"))
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        assert_one_line(run_validate(folder), 2, "125 MHz, the package says 250 MHz")
+
+
+@needs_board_env
+def test_another_package_than_the_boards(package: Package, tmp_path: Path) -> None:
+    folder = copied(package, tmp_path)
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"toy"', '"boat"'))
+    write_overlay(read_package(folder))
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        assert_one_line(run_validate(folder), 1, "bitfile is for another package")
+
+
+@needs_board_env
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "is truncated"),
+        (lambda path: path.write_bytes(b"\0" * 4096), "is not an HDF5 file"),
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: _set_sample(path, np.nan), "holds NaN or infinity"),
+    ],
+)
+def test_a_damaged_data_file(package: Package, data: Path, tmp_path: Path, damage, said) -> None:
+    path = tmp_path / "data.h5"
+    shutil.copy(data, path)
+    damage(path)
+    output = tmp_path / "facts.json"
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        done = run_validate(package.folder, "--data", path, "--json", output)
+    assert_one_line(done, 2, said)
+    assert not output.exists()
+
+
+def _set_sample(path: Path, value: float) -> None:
+    with h5py.File(path, "r+") as file:
+        file["X"][:, FRAME // 2, 0] = value
+
+
+@needs_board_env
+def test_a_server_killed_in_the_middle_of_a_transfer(package: Package, tmp_path: Path) -> None:
+    output = tmp_path / "facts.json"
+    with server_process(package, "127.0.0.14", 2.0) as server:
+        command = [str(BOARD_PYTHON), "-m", "deploy.validate", str(package.folder)]
+        with subprocess.Popen(
+            [*command, "--json", str(output)],
+            cwd=ROOT,
+            env=os.environ | {"PYNQ_REMOTE_DEVICES": "127.0.0.14"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as client:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "transfer\n"
+            server.send_signal(signal.SIGKILL)
+            out, err = client.communicate(timeout=60)
+    assert client.returncode == 1
+    assert err == (
+        "validate: the connection to the board was lost; is it still on, is its server running?\n"
+    )
+    assert out == "" and not output.exists()
+
+
+@needs_board_env
+def test_no_server_at_all(package: Package) -> None:
+    assert_one_line(run_validate(package.folder, address="127.0.0.15"), 2, "no board answers at")
+
+
+@needs_board_env
+def test_two_clients_at_once(package: Package) -> None:
+    with server_process(package, "127.0.0.16", 3.0) as server:
+        first = subprocess.Popen(
+            [str(BOARD_PYTHON), "-m", "deploy.validate", str(package.folder), "--sweep", "1"],
+            cwd=ROOT,
+            env=os.environ | {"PYNQ_REMOTE_DEVICES": "127.0.0.16"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert server.stdout is not None
+        assert server.stdout.readline() == "transfer\n"
+        second = run_validate(package.folder, address="127.0.0.16")
+        assert_one_line(second, 1, "in use by another client")
+        out, _ = first.communicate(timeout=120)
+    assert first.returncode == 0 and "624 of 624 frames" in out
+
+
+@needs_board_env
+def test_a_batch_that_the_board_has_no_memory_for(package: Package) -> None:
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        done = run_validate(package.folder, "--batch", "300000")
+        assert_one_line(done, 2, "use a smaller batch")
+        assert run_validate(package.folder).returncode == 0
+
+
+@needs_board_env
+@pytest.mark.parametrize("arguments", [("--sweep", "0"), ("--sweep", "a"), ("--batch", "0")])
+def test_unusable_options(package: Package, arguments: tuple[str, str]) -> None:
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        done = run_validate(package.folder, *arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
