@@ -75,8 +75,12 @@ class Accelerator:
         return tuple(link for link in self.links if not link.consumer)
 
 
-def stitch(model: ModelWrapper) -> Accelerator:
+def stitch(model: ModelWrapper, generated: Path | None = None) -> Accelerator:
     """Stitch a specialised graph whose nodes have generated HDL (FINN's PrepareIP).
+
+    Args:
+        model: the graph.
+        generated: where the nodes' folders are now, if the build has been moved since.
 
     Raises:
         BadInput: a node is not RTL, has no generated HDL, or a stream does not fit.
@@ -90,7 +94,10 @@ def stitch(model: ModelWrapper) -> Accelerator:
     fifos: dict[str, int] = {}
     for node in nodes:
         op = getCustomOp(node)
-        folder = Path(op.get_nodeattr("code_gen_dir_ipgen") or "/nonexistent")
+        folder = Path(op.get_nodeattr("code_gen_dir_ipgen") or "nowhere")
+        if generated is not None and (generated / folder.name).is_dir():
+            folder = generated / folder.name
+            op.set_nodeattr("code_gen_dir_ipgen", str(folder))
         if not folder.is_dir():
             raise BadInput(f"node {node.name} has no generated HDL; build with --to hdl first")
         _collect(node, op, folder, sources, files)

@@ -1,0 +1,83 @@
+"""Commands on a build's RTL: `simulate` and `synth`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of `aaronnet build --to hdl`.")]
+
+
+def simulate(
+    folder: Folder,
+    frames: Annotated[
+        str,
+        typer.Option(help="How many synthetic frames over all SNRs, or a RadioML file (HDF5)."),
+    ] = "104",
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Compare every node's stream; show where it stalls.")
+    ] = False,
+    stall: Annotated[
+        float, typer.Option(help="Chance of a pause after each cycle at both ends, 0 to 0.9.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of pauses and initial state.")] = 1,
+    processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+    wave: Annotated[Path | None, typer.Option(help="Write an FST waveform to this file.")] = None,
+    json: Json = None,
+) -> None:
+    """Simulate the accelerator's RTL with Verilator and compare it with the network."""
+    from build.simulation.command import check, choose_frames, open_build, simulate_build
+    from models.console import print_table, progress
+    from models.errors import BadInput
+    from models.files import writable_folder, write_json
+
+    if not 0 <= stall <= 0.9:
+        raise BadInput(f"--stall is a chance between 0 and 0.9, not {stall:g}")
+    if processes is not None and processes < 1:
+        raise BadInput("--processes must be at least 1")
+    for path in (json, wave):
+        if path is not None:
+            writable_folder(path.parent)
+    opened = open_build(folder)
+    batch, label = choose_frames(frames)
+    with progress() as bar:
+        task = bar.add_task("simulate", total=len(batch))
+        facts = simulate_build(
+            opened,
+            batch,
+            per_node=nodes,
+            stall=stall,
+            seed=seed,
+            processes=processes,
+            wave=wave,
+            advance=lambda count: bar.advance(task, count),
+        )
+    facts["data_label"] = label
+    if json:
+        write_json(json, facts)
+    rows = [
+        ("frames", f"{facts['frames']} ({label})"),
+        ("mismatches", facts["mismatches"]),
+        ("cycles a frame", f"{facts['cycles_per_frame']}"),
+        ("  estimated", facts["estimated_cycles_per_frame"]),
+        ("latency", f"{facts['latency_cycles']} cycles, {facts['latency_us']:.1f} us"),
+        ("simulated", f"{facts['simulated_frames_per_second']:.1f} frames/s"),
+    ]
+    if facts["fps_at_clock"]:
+        rate = f"{facts['fps_at_clock']:.0f} at {facts['clock_mhz']:g} MHz"
+        rows.insert(4, ("frames/s", rate))
+    if nodes:
+        rows.append(("nodes compared", f"{facts['nodes_compared']}"))
+        rows.append(("words compared", f"{facts['words_compared']}"))
+    print_table(f"RTL of {facts['network']} on {facts['board']}", ["", "value"], rows)
+    if nodes:
+        print_table(
+            "Most blocked streams (share of cycles)",
+            ["from", "to", "blocked", "starved"],
+            [
+                (row["producer"], row["consumer"], f"{row['blocked']:.2f}", f"{row['starved']:.2f}")
+                for row in facts["stalls"]
+            ],
+        )
+    check(facts)
