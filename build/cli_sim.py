@@ -18,6 +18,9 @@ def simulate(
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Compare every node's stream; show where it stalls.")
     ] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="A faster, equivalent model of FINN's matrix unit.")
+    ] = False,
     stall: Annotated[
         float, typer.Option(help="Chance of a pause after each cycle at both ends, 0 to 0.9.")
     ] = 0.0,
@@ -47,6 +50,7 @@ def simulate(
             opened,
             batch,
             per_node=nodes,
+            fast=fast,
             stall=stall,
             seed=seed,
             processes=processes,

@@ -11,12 +11,14 @@ version of FINN fails loudly instead of being half-patched.
 import dataclasses
 import functools
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from models.errors import CheckFailed
 
 FOLDER = Path(__file__).parent / "finn_patches"
+YOSYS = FOLDER / "yosys"
 STAMP = "patched-by-aaronnet"
 
 
@@ -43,9 +45,9 @@ def parse(text: str) -> Patch:
 
 
 @functools.cache
-def patches() -> tuple[Patch, ...]:
-    """Return all patches."""
-    return tuple(parse(path.read_text()) for path in sorted(FOLDER.glob("*.patch")))
+def patches(folder: Path = FOLDER) -> tuple[Patch, ...]:
+    """Return all patches of a folder."""
+    return tuple(parse(path.read_text()) for path in sorted(folder.glob("*.patch")))
 
 
 def apply(text: str, patch: Patch) -> str:
@@ -80,10 +82,23 @@ def patched(path: Path) -> str:
     """
     text = path.read_text()
     if path.resolve().is_relative_to(rtllib()) and not (rtllib() / STAMP).exists():
-        name = str(path.resolve().relative_to(rtllib()))
-        for patch in patches():
-            if patch.file == name:
-                text = apply(text, patch)
+        text = _apply_all(text, str(path.resolve().relative_to(rtllib())), patches())
+    return text
+
+
+def patched_for_yosys(name: str, text: str) -> str:
+    """Return the (patched) text of a file of that name with the patches that only Yosys needs.
+
+    They give it shift registers in the form it recognises, and are for counting resources only.
+    """
+    known = [patch for patch in patches(YOSYS) if Path(patch.file).name == name]
+    return _apply_all(text, known[0].file, known) if known else text
+
+
+def _apply_all(text: str, name: str, candidates: Iterable[Patch]) -> str:
+    for patch in candidates:
+        if patch.file == name:
+            text = apply(text, patch)
     return text
 
 

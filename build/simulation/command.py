@@ -90,6 +90,7 @@ def simulate_build(
     frames: np.ndarray,
     *,
     per_node: bool = False,
+    fast: bool = False,
     stall: float = 0.0,
     seed: int = 1,
     processes: int | None = None,
@@ -102,6 +103,7 @@ def simulate_build(
         opened: from `open_build`.
         frames: as the network takes them.
         per_node: compare every node's stream too, and watch where the pipeline stalls.
+        fast: use the faster model of FINN's matrix-vector core.
         stall: chance of a pause after each cycle at both ends.
         seed: of the pauses and of the random initial state.
         processes: simulators side by side; default: one a core.
@@ -123,7 +125,7 @@ def simulate_build(
     from build.verify import classes_of, graph_input, graph_logits
     from models.export import load_onnx
 
-    accelerator = stitch(opened.model, opened.folder / "finn")
+    accelerator = stitch(opened.model, opened.folder / "finn", fast)
     integers = graph_input(opened.model, frames)
     simulation = simulate(
         accelerator,
@@ -172,6 +174,7 @@ def simulate_build(
         "fps_at_clock": None if math.isnan(cycles) else opened.clock_mhz * 1e6 / cycles,
         "latency_us": simulation.latency_cycles / opened.clock_mhz,
         "stall": stall,
+        "fast": fast,
         "fifos": [
             {"name": name, "depth": accelerator.fifos[name], "high_water": level}
             for name, level in simulation.fifos.items()

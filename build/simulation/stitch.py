@@ -23,6 +23,7 @@ from models.errors import BadInput
 register()
 
 TOP = "accelerator"
+FAST_MVU = Path(__file__).parent / "mvu_fast.sv"
 # MVAU_rtl's own file list leaves out its weight streamer.
 STREAMER_SOURCES = (
     "axi/hdl/axilite.sv",
@@ -75,12 +76,13 @@ class Accelerator:
         return tuple(link for link in self.links if not link.consumer)
 
 
-def stitch(model: ModelWrapper, generated: Path | None = None) -> Accelerator:
+def stitch(model: ModelWrapper, generated: Path | None = None, fast: bool = False) -> Accelerator:
     """Stitch a specialised graph whose nodes have generated HDL (FINN's PrepareIP).
 
     Args:
         model: the graph.
         generated: where the nodes' folders are now, if the build has been moved since.
+        fast: replace FINN's matrix-vector core by a model that simulates several times faster.
 
     Raises:
         BadInput: a node is not RTL, has no generated HDL, or a stream does not fit.
@@ -117,6 +119,8 @@ def stitch(model: ModelWrapper, generated: Path | None = None) -> Accelerator:
             extra["maxcount"] = f"{node.name}_maxcount"
             fifos[node.name] = op.get_nodeattr("depth")
         body.append(_instance(module, node.name, streams, sources, extra))
+    if fast and "mvu.sv" in sources:
+        sources["mvu.sv"] = FAST_MVU.read_text()
     ports, wires = _declarations(links)
     top = f"module {TOP} (\n\t{ports}\n);\n{wires}\n" + "\n".join(body) + "\nendmodule\n"
     # Packages first, then files in the order of the graph, then the top.

@@ -48,6 +48,15 @@ def test_patches_apply_all_or_nothing():
         patches.apply((patches.rtllib() / patch.file).read_text(), broken)
 
 
+@pytest.mark.parametrize("patch", patches.patches(patches.YOSYS), ids=lambda patch: patch.file)
+def test_yosys_patches_come_on_top(patch):
+    path = patches.rtllib() / patch.file
+    text = patches.patched(path)
+    after = patches.patched_for_yosys(path.name, text)
+    assert after != text and "SHREG_EXTRACT" not in after
+    assert patches.patched_for_yosys("depthwise_vvu.sv", text) == text
+
+
 def test_files_without_a_patch_stay_as_they_are(tmp_path):
     same = patches.rtllib() / "swg/swg_common.sv"
     assert patches.patched(same) == same.read_text()
