@@ -1,4 +1,4 @@
-"""A copy of a data file that can be mapped into memory and read in any order at full speed.
+"""A copy of a data file that is read in any order at full speed.
 
 One sequential pass turns a file into int16 fixed point: steps of 2^-14 over [-2, 2), rounded **to
 odd** (downwards, with the last bit set where that was inexact) and saturated. This halves the size
@@ -12,8 +12,8 @@ shows it against Brevitas). Rounding to nearest would not do: it moves values on
 import fcntl
 import hashlib
 import json
-import mmap
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,9 @@ FORMAT = 1
 STEP = 2.0**-14
 _ROWS = 4096  # frames per read, 32 MiB
 _TILE = 256  # frames per pass of the rounding, so that its arrays stay in the processor's cache
+_GATHER = 64  # frames read before they are scaled
 _RESERVE = 64 << 20
+_PAGE = FRAME * 2 * 2  # bytes of a frame
 
 Progress = Callable[[int, int], None]
 
@@ -69,11 +71,11 @@ class Cache:
         self._open()
 
     def _open(self) -> None:
-        with (self._folder / "frames.i16").open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._map.madvise(mmap.MADV_RANDOM)  # reading ahead would fetch frames nobody asked for
-        self._frames = np.frombuffer(self._map, np.int16).reshape(len(self.index), 2, FRAME)
-        self._touched = 0
+        # Read rather than mapped: touching a fresh page of a mapping costs several times what
+        # reading it does, and mapped pages count as this process's memory.
+        self._file = (self._folder / "frames.i16").open("rb", buffering=0)
+        os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        self._cold = True
 
     def __len__(self) -> int:
         return len(self.index)
@@ -86,14 +88,37 @@ class Cache:
         self._open()
 
     def frames(self, rows: np.ndarray) -> np.ndarray:
-        """Return float32 (B, 2, 1024), the frames of `rows` (B,) in that order."""
-        fixed = self._frames[rows]
-        self._touched += len(rows)
-        if self._touched > 1 << 16:
-            # Pages stay in the system's file cache but are no longer counted as this process's.
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
-        return np.multiply(fixed, np.float32(STEP), dtype=np.float32)
+        """Return float32 (B, 2, 1024), the frames of `rows` (B,) in that order.
+
+        Raises:
+            BadInput: the cache is shorter than it was.
+        """
+        descriptor = self._file.fileno()
+        disk = _blocks_read()
+        if self._cold:
+            # All at once, so that the disk has them on their way together, not one by one.
+            for row in np.sort(rows).tolist():
+                os.posix_fadvise(descriptor, row * _PAGE, _PAGE, os.POSIX_FADV_WILLNEED)
+        frames = np.empty((len(rows), 2, FRAME), np.float32)
+        fixed = np.empty((min(len(rows), _GATHER), 2, FRAME), np.int16)
+        places = [[memoryview(frame).cast("B")] for frame in fixed]
+        offsets = (rows * _PAGE).tolist()
+        read = 0
+        # A few at a time, which the processor's cache still holds when they are scaled.
+        for first in range(0, len(rows), _GATHER):
+            some = offsets[first : first + _GATHER]
+            for place, offset in zip(places, some, strict=False):
+                read += os.preadv(descriptor, place, offset)
+            np.multiply(fixed[: len(some)], np.float32(STEP), out=frames[first : first + _GATHER])
+        # A page is eight blocks; a few that were dropped are not worth asking for all.
+        self._cold = _blocks_read() - disk > len(rows) // 4
+        if read < len(rows) * _PAGE:
+            raise BadInput(f"the cache {self._folder} was cut short; remove it")
+        return frames
+
+
+def _blocks_read() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 def round_to_odd(samples: np.ndarray) -> np.ndarray:
@@ -172,7 +197,7 @@ def _load(folder: Path, path: Path, source: Source) -> Index | None:
         if facts["source"] != asdict(source):
             return None
         labels, snrs = np.load(folder / "labels.npy"), np.load(folder / "snrs.npy")
-        if (folder / "frames.i16").stat().st_size != len(labels) * FRAME * 4:
+        if (folder / "frames.i16").stat().st_size != len(labels) * _PAGE:
             return None
         return Index(path, labels, snrs, facts["label"], facts["in_order"])
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
@@ -213,7 +238,7 @@ def _alone(folder: Path) -> Iterator[Path]:
 def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> Index:
     """Fill `folder` with a cache of `path`; its last file is cache.json."""
     index = read_index(path)
-    _check_disk(folder, len(index) * FRAME * 4)
+    _check_disk(folder, len(index) * _PAGE)
     np.save(folder / "labels.npy", index.labels)
     np.save(folder / "snrs.npy", index.snrs)
     with open_file(path) as file, (folder / "frames.i16").open("wb") as out:
