@@ -3,8 +3,6 @@
     with Classifier("package/") as classifier:
         classes = classifier.predict(frames)  # float (N, 1024, 2), or complex (N, 1024)
 
-    python -m deploy.driver PACKAGE --data FILE [-n FRAMES] [--json OUT]
-
 Two buffers on either side: while the DMAs move one batch, the host packs the next and unpacks the
 last. Needs pynq, numpy and h5py. For a board elsewhere set PYNQ_REMOTE_DEVICES=ADDRESS first.
 """

@@ -9,15 +9,21 @@ alone. Exit code 0: the board agrees; 1: it does not, or stopped answering; 2: b
 """
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deploy.console import (
+    BOARD_FAILURES,
+    check_folder,
+    end,
+    leave,
+    progress,
+    write_json,
+    write_text,
+)
 from deploy.driver import Classifier, Timing
 from deploy.errors import BadInput, CheckFailed
 from deploy.frames import SNRS, Frames, open_frames, rows_to_test
@@ -220,27 +226,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="write the report to this file (Markdown)")
     given = parser.parse_args(arguments)
     try:
-        for path in (given.json, given.report):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise BadInput(f"folder {path.parent} does not exist")
+        check_folder(given.json)
+        check_folder(given.report)
         sweep = _sizes(given.sweep)
         package = read_package(given.package)
         data = None if given.data is None else open_frames(given.data, len(package.classes))
-        facts = validate(package, data, given.frames, given.batch, sweep, _progress)
+        facts = validate(package, data, given.frames, given.batch, sweep, progress)
         report = render(facts, package.classes)
         print(report)
         if given.json is not None:
-            _write(given.json, json.dumps(facts, indent=2, sort_keys=True) + "\n")
+            write_json(given.json, facts)
         if given.report is not None:
-            _write(given.report, report + "\n")
+            write_text(given.report, report)
         if not facts["agrees"]:
             raise CheckFailed(
                 f"the board disagrees with the network in {facts['disagreements']} of "
                 f"{facts['compared']} frames"
             )
-    except (BadInput, CheckFailed) as error:
-        print(f"validate: {error}", file=sys.stderr)
-        return 2 if isinstance(error, BadInput) else 1
+    except BOARD_FAILURES as error:
+        return leave("validate", error)
     return 0
 
 
@@ -254,26 +258,5 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _progress(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 if __name__ == "__main__":
-    # The board server may be gone: nothing may wait for it at exit, pynq's buffers try to.
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    end(main())

@@ -1,6 +1,7 @@
 """What computes behind the virtual board's DMAs: bytes of frames in, bytes of results out."""
 
-import json
+import importlib
+import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,63 +52,46 @@ class RtlAccelerator(Accelerator):
     """The accelerator's RTL, verilated; cycles are measured.
 
     Args:
-        package: must hold the folder `rtl/`: `design.json` is {top, ports, sources, data, values,
-            input, output, output_words}: names of the Verilog files under hdl/ in the order of
-            compilation, of the memories under data/, of the two outer streams, ports as
-            [name, bits, internal], and the words of one frame's result.
+        package: says how wide the streams are.
+        folder: the RTL, see `deploy.virtual_board.rtl`.
+
+    Raises:
+        BadInput: the RTL does not fit the package.
+        CheckFailed: it cannot be verilated.
     """
 
     source = "simulated"
 
-    def __init__(self, package: Package):
-        from build.simulation.verilate import Design, Port, build
+    def __init__(self, package: Package, folder: Path):
+        from build.simulation.verilate import build
+        from deploy.virtual_board.rtl import read_rtl
 
-        folder = package.rtl
-        if folder is None:
-            raise BadInput(f"{package.folder} holds no RTL to simulate; build with --to hdl")
-        try:
-            facts = json.loads((folder / "design.json").read_text())
-            ports = [Port(name, int(bits), bool(inner)) for name, bits, inner in facts["ports"]]
-            widths = {port.name: port.width for port in ports}
-            design = Design(
-                facts["top"],
-                {name: (folder / "hdl" / name).read_text() for name in facts["sources"]},
-                ports,
-                facts["values"],
-            )
-            self.files = {name: (folder / "data" / name).read_bytes() for name in facts["data"]}
-            self.input, self.output = facts["input"], facts["output"]
-            self.words = int(facts["output_words"])
-            self.widths = {self.output: widths[self.output]}
-            self.bytes = widths[self.input] // 8
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"{folder} holds no simulation: {error}; build it again") from error
-        if (self.bytes, widths[self.output] // 8) != (
-            package.input.packed[-1],
-            package.output.packed[-1],
-        ):
-            raise BadInput(f"{folder}: the streams are not as wide as the manifest says")
-        self.executable: Path = build(design)
+        self.rtl = read_rtl(folder)
+        found = self.rtl.input.width // 8, self.rtl.output.width // 8
+        if found != (package.input.packed[-1], package.output.packed[-1]):
+            raise BadInput(f"{folder}: streams of {found} bytes are not what the manifest says")
+        self.executable: Path = build(self.rtl.design)
 
     def run(self, frames: np.ndarray) -> Run:
         """Simulate one transfer from reset."""
         from build.simulation.verilate import Collect, Feed, run
 
+        source, sink, words = self.rtl.input, self.rtl.output, self.rtl.output_words
         done = run(
             self.executable,
-            {self.input: Feed(frames.reshape(-1, self.bytes))},
-            {self.output: Collect(len(frames) * self.words)},
-            widths=self.widths,
-            files=self.files,
+            {source.name: Feed(frames.reshape(-1, source.width // 8))},
+            {sink.name: Collect(len(frames) * words)},
+            widths={sink.name: sink.width},
+            files=self.rtl.data,
             idle=1_000_000,
         )
         if done.failure:
             raise CheckFailed(f"the simulated accelerator failed: {done.failure}")
-        ends = done.arrivals[self.output].reshape(len(frames), self.words)[:, -1]
+        ends = done.arrivals[sink.name].reshape(len(frames), words)[:, -1]
         # The first interval still fills the pipeline.
         gaps = np.diff(ends)[1:] if len(ends) > 2 else np.diff(ends)
         interval = float(gaps.mean()) if len(gaps) else float(ends[0] + 1)
-        results = done.data[self.output].reshape(len(frames), -1)
+        results = done.data[sink.name].reshape(len(frames), -1)
         return Run(results, int(ends[-1]) + 1, int(ends[0]) + 1, interval)
 
 
@@ -117,11 +101,19 @@ class GraphAccelerator(Accelerator):
     source = "estimated"
 
     def __init__(self, package: Package):
-        from build.flow import load_graph
+        from build.environment import setup
 
         if package.graph is None:
-            raise BadInput(f"{package.folder} holds no graph to execute")
-        self.package, self.model = package, load_graph(package.graph)
+            raise BadInput(
+                f"{package.folder} holds neither RTL nor a graph; build it with --to hdl"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            # FINN's modules cannot be imported without a folder for what they might generate.
+            setup(Path(folder))
+            importlib.import_module("build.rtl.specialize")
+            from qonnx.core.modelwrapper import ModelWrapper
+
+            self.package, self.model = package, ModelWrapper(str(package.graph))
 
     def run(self, frames: np.ndarray) -> Run:
         """Execute the graph on one transfer's frames."""
@@ -144,11 +136,18 @@ def timed(package: Package, results: np.ndarray) -> Run:
     return Run(results, round(latency + (len(results) - 1) * interval), latency, interval)
 
 
-def choose(package: Package) -> Accelerator:
-    """Return the RTL where the package holds it, or else the graph.
+def choose(package: Package, graph: bool = False) -> Accelerator:
+    """Return the RTL where there is any, or else the graph.
+
+    Args:
+        package: to serve.
+        graph: execute the graph even so: no cycles are simulated, but it needs no compiler.
 
     Raises:
         BadInput: the package holds neither.
         CheckFailed: the RTL cannot be built.
     """
-    return RtlAccelerator(package) if package.rtl is not None else GraphAccelerator(package)
+    from deploy.virtual_board.rtl import find_rtl
+
+    folder = None if graph else find_rtl(package)
+    return GraphAccelerator(package) if folder is None else RtlAccelerator(package, folder)

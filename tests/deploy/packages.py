@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper, save
 
 from deploy.driver import quantize
 from deploy.package import Package, read_package
@@ -94,6 +95,36 @@ def make_package(folder: Path, manifest: dict[str, Any] | None = None, frames: i
         file.attrs["label"] = "synthetic, for tests"
     write_manifest(folder, facts)
     return read_package(folder)
+
+
+def make_graph_package(folder: Path) -> Package:
+    """Write a package whose graph is a matrix product and the index of the largest."""
+    make_package(folder)
+    weight = graph_weight()
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"], name="Flatten"),
+        helper.make_node("MatMul", ["flat", "w"], ["logits"], name="MatMul"),
+        helper.make_node("TopK", ["logits", "k"], ["largest", "y"], name="TopK"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 256, 1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1, 1])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.array([1]), "k")],
+    )
+    save(helper.make_model(graph), folder / "graph.onnx")
+    package = read_package(folder)
+    with h5py.File(folder / "samples.h5", "a") as file:
+        integers = quantize(file["X"][:], package.quantizer, package.input)
+        file["predicted"][:] = (integers.reshape(len(integers), -1) @ weight).argmax(axis=1)
+    write_manifest(folder, MANIFEST | {"graph": "graph.onnx"})
+    return read_package(folder)
+
+
+def graph_weight() -> np.ndarray:
+    """Return the matrix of `make_graph_package`'s graph, float32 (2048, 24)."""
+    return np.random.default_rng(5).integers(-8, 8, (2048, 24)).astype(np.float32)
 
 
 def write_frames(path: Path, count: int, seed: int = 0) -> None:

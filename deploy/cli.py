@@ -1,0 +1,175 @@
+"""Commands around a board: serve a virtual one, prepare a comparison, validate a package."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+PackageFolder = Annotated[Path, typer.Argument(help="Folder of an accelerator package.")]
+Data = Annotated[Path, typer.Option(help="HDF5 file in RadioML 2018.01A's layout.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+Count = Annotated[
+    int | None, typer.Option("-n", "--frames", min=1, help="About this many, evenly; default all.")
+]
+Graph = Annotated[
+    bool, typer.Option("--graph", help="Execute the graph, not the RTL; cycles are estimates.")
+]
+Address = Annotated[
+    str, typer.Option(help="Local address; whoever reaches it can use the board. Port 7967.")
+]
+LOOPBACK = "127.0.0.1"
+BOARD_PYTHON = Path(".venv-board") / "bin" / "python"
+
+
+@contextmanager
+def board_errors() -> Iterator[None]:
+    """Turn the board's errors into the host's, which the command line knows."""
+    import deploy.errors
+    import models.errors
+
+    try:
+        yield
+    except deploy.errors.BadInput as error:
+        raise models.errors.BadInput(str(error)) from error
+    except deploy.errors.CheckFailed as error:
+        raise models.errors.CheckFailed(str(error)) from error
+
+
+@app.command()
+def serve(
+    package: PackageFolder,
+    address: Address = LOOPBACK,
+    memory: Annotated[int, typer.Option(min=1, help="MiB for buffers.")] = 512,
+    graph: Graph = False,
+    json: Json = None,
+) -> None:
+    """Serve a virtual board with a package's accelerator, for the unmodified pynq."""
+    from models.console import out
+    from models.files import write_json
+
+    with _served(package, address, memory, graph) as (facts, line):
+        if json:
+            write_json(json, facts)
+        out.print(line, soft_wrap=True)
+        out.print(
+            f"listening on {facts['listening']}; in another shell: "
+            f"PYNQ_REMOTE_DEVICES={address} {BOARD_PYTHON} -m deploy.validate {package}",
+            soft_wrap=True,
+        )
+        stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        stopped.wait()
+
+
+@contextmanager
+def _served(
+    folder: Path, address: str, memory: int, graph: bool
+) -> Iterator[tuple[dict[str, object], str]]:
+    """Serve a package's accelerator; yields the facts and one line on the board."""
+    from deploy.package import read_package
+    from deploy.virtual_board.accelerator import choose
+    from deploy.virtual_board.board import Board, describe
+    from deploy.virtual_board.overlay import write_overlay
+    from deploy.virtual_board.server import serve
+    from models.console import err
+
+    with board_errors(), ExitStack() as stack:
+        read = read_package(folder)
+        with err.status("building the simulator"):
+            accelerator = choose(read, graph)
+        overlay = write_overlay(read)
+        board = Board(read, accelerator, memory << 20)
+        listening = stack.enter_context(serve(board, address))
+        facts: dict[str, object] = {
+            "listening": listening,
+            "overlay": str(overlay),
+            "package": read.digest,
+            "board": read.board,
+            "clock_mhz": read.clock_mhz,
+            "cycles": accelerator.source,
+        }
+        yield facts, describe(board)
+
+
+@app.command()
+def expect(
+    package: PackageFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (HDF5).")],
+    frames: Count = None,
+    json: Json = None,
+) -> None:
+    """Write test frames with the network's classes, for the validation to compare with."""
+    from deploy.expect import expect
+    from deploy.package import read_package
+    from deploy.virtual_board.accelerator import GraphAccelerator
+    from models.console import out as console
+    from models.console import progress
+    from models.files import write_json
+
+    with board_errors():
+        read = read_package(package)
+        with progress() as bar:
+            task = bar.add_task("frames")
+            facts = expect(
+                read,
+                GraphAccelerator(read),
+                data,
+                out,
+                frames,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    if json:
+        write_json(json, facts)
+    console.print(
+        f"{facts['frames']} frames ({facts['label']}), accuracy of the network "
+        f"{facts['accuracy']:.4f}: {out}",
+        soft_wrap=True,
+    )
+
+
+def deploy(
+    package: PackageFolder,
+    data: Annotated[
+        Path | None, typer.Option(help="HDF5 file in RadioML 2018.01A's layout.")
+    ] = None,
+    frames: Count = None,
+    board: Annotated[
+        str | None, typer.Option(help="IP address of a PYNQ board; without it a virtual one.")
+    ] = None,
+    graph: Graph = False,
+    address: Annotated[str, typer.Option(help="Loopback address of the virtual board.")] = LOOPBACK,
+    json: Json = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report to this file (Markdown).")
+    ] = None,
+) -> None:
+    """Validate a package on a board, or on a virtual one that is started for it.
+
+    The driver runs in .venv-board (`make board-env`), with the unmodified pynq.
+    """
+    from models.errors import BadInput
+
+    root = Path(__file__).resolve().parents[1]
+    python = root / BOARD_PYTHON
+    if not python.exists():
+        raise BadInput("there is no .venv-board with pynq; create it with: make board-env")
+    command = [str(python), "-m", "deploy.validate", str(package.absolute())]
+    for option, value in (("--data", data), ("--json", json), ("--report", report)):
+        command += [] if value is None else [option, str(value.absolute())]
+    command += [] if frames is None else ["--frames", str(frames)]
+    with ExitStack() as stack:
+        if board is None:
+            stack.enter_context(_served(package, address, 512, graph))
+        environment = os.environ | {"PYNQ_REMOTE_DEVICES": board or address}
+        code = subprocess.run(command, cwd=root, env=environment).returncode
+    raise typer.Exit(code)

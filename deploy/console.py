@@ -1,0 +1,61 @@
+"""What the board's two commands share: progress, files written whole, exit codes."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from deploy.errors import BadInput, CheckFailed
+
+BOARD_FAILURES = (BadInput, CheckFailed)
+
+
+def progress(what: str, done: int, total: int) -> None:
+    """Show how far something is, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr)
+
+
+def check_folder(path: Path | None) -> None:
+    """Raise BadInput if a file to be written later has no folder to lie in."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise BadInput(f"folder {path.parent} does not exist")
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write facts to a file; see `write_text`."""
+    write_text(path, json.dumps(facts, indent=2, sort_keys=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def leave(command: str, error: Exception) -> int:
+    """Print why a command failed; return its exit code."""
+    print(f"{command}: {error}", file=sys.stderr)
+    return 2 if isinstance(error, BadInput) else 1
+
+
+def end(code: int) -> NoReturn:
+    """End the process now.
+
+    pynq's buffers talk to the board when they are collected; one that hangs must not keep the
+    program from ending.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

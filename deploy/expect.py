@@ -1,0 +1,76 @@
+"""What the network says of a file's frames, for a board to be compared with; runs on the host."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from deploy.driver import quantize
+from deploy.frames import open_frames, rows_to_test
+from deploy.package import Package
+from deploy.packing import pack, unpack
+from deploy.virtual_board.accelerator import Accelerator
+from models.files import atomic
+
+BLOCK = 64
+
+
+def expect(
+    package: Package,
+    accelerator: Accelerator,
+    data: Path,
+    out: Path,
+    count: int | None = None,
+    told: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Write a file's test frames with the classes that the accelerator's model gives them.
+
+    Args:
+        package: of the accelerator.
+        accelerator: its graph (or its RTL).
+        data: HDF5 in RadioML's layout.
+        out: file to write: X, Y, Z of the frames and `predicted`.
+        count: take about that many frames of the official test split, evenly; None takes all.
+        told: called with frames done and frames in all.
+
+    Returns:
+        frames, accuracy, label.
+
+    Raises:
+        BadInput: a file is unusable.
+    """
+    frames = open_frames(data, len(package.classes))
+    rows = rows_to_test(frames, len(package.classes), count)
+    labels = frames.labels[rows]
+    predicted = np.empty(len(rows), np.int64)
+    done = 0
+    with atomic(out) as temporary, h5py.File(temporary, "w") as file:
+        samples = file.create_dataset("X", (len(rows), 1024, 2), np.float32)
+        for block in frames.read(rows, BLOCK):
+            part = slice(done, done + len(block))
+            samples[part] = block
+            predicted[part] = classes(package, accelerator, block)
+            done += len(block)
+            told(done, len(rows))
+        file["Y"] = np.eye(len(package.classes), dtype=np.int8)[labels]
+        file["Z"] = frames.snrs[rows][:, None]
+        file["predicted"] = predicted
+        file.attrs["label"] = frames.label
+    return {
+        "frames": len(rows),
+        "accuracy": float((predicted == labels).mean()),
+        "label": frames.label,
+        "predicted_by": accelerator.source,
+    }
+
+
+def classes(package: Package, accelerator: Accelerator, frames: np.ndarray) -> np.ndarray:
+    """Return int64 (N,): the class of each frame (N, 1024, 2), as `Classifier.predict` would."""
+    integers = quantize(frames, package.quantizer, package.input)
+    packed = pack(integers, package.input.datatype).reshape(len(frames), -1)
+    port = package.output
+    results = accelerator.run(packed).results.reshape(len(frames), *port.packed[1:])
+    values = unpack(results, port.datatype, port.folded[-1]).reshape(len(frames), -1)
+    return values.argmax(axis=1) if package.kind == "logits" else values[:, 0].astype(np.int64)

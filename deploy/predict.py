@@ -1,0 +1,63 @@
+"""Classify a file's frames on a board.
+
+python -m deploy.predict PACKAGE --data FILE [-n FRAMES] [--batch N] [--json FILE]
+
+Prints a line a frame: row in the file, SNR, true class, class found. Exit code 0: done; 1: the
+board stopped answering; 2: bad input.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deploy.console import BOARD_FAILURES, check_folder, end, leave, progress, write_json
+from deploy.driver import Classifier
+from deploy.frames import open_frames, rows_to_test
+from deploy.package import read_package
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.predict", description="Classify a file's frames on a board."
+    )
+    parser.add_argument("package", type=Path, help="folder of an accelerator package")
+    parser.add_argument("--data", type=Path, required=True, help="HDF5 in RadioML's layout")
+    parser.add_argument("-n", "--frames", type=int, help="about this many test frames; default all")
+    parser.add_argument("--batch", type=int, default=256, help="most frames a transfer")
+    parser.add_argument("--json", type=Path, help="write rows and classes to this file")
+    given = parser.parse_args(arguments)
+    try:
+        check_folder(given.json)
+        package = read_package(given.package)
+        names = package.classes
+        frames = open_frames(given.data, len(names))
+        rows = rows_to_test(frames, len(names), given.frames)
+        found = np.empty(len(rows), np.int64)
+        with Classifier(package, given.batch) as classifier:
+            done = 0
+            for outputs in classifier.stream(frames.read(rows)):
+                classes = classifier.classes(outputs)
+                found[done : done + len(classes)] = classes
+                for row, name in zip(rows[done:], classes, strict=False):
+                    true = names[frames.labels[row]]
+                    print(f"{row}\t{frames.snrs[row]} dB\t{true}\t{names[name]}")
+                done += len(classes)
+                progress("frames", done, len(rows))
+        if given.json is not None:
+            facts = {
+                "rows": rows.tolist(),
+                "classes": found.tolist(),
+                "label": frames.label,
+                "accuracy": float((found == frames.labels[rows]).mean()),
+            }
+            write_json(given.json, facts)
+    except BOARD_FAILURES as error:
+        return leave("predict", error)
+    return 0
+
+
+if __name__ == "__main__":
+    end(main())
