@@ -18,12 +18,22 @@ CacheDir = Annotated[
 
 @contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar; yields what `progress` parameters take: (frames done, in all)."""
+    """Yield what `progress` parameters take, (frames done, in all); it shows a bar when called."""
     from models.console import progress
 
-    with progress() as display:
-        task = display.add_task(description, total=None)
-        yield lambda done, total: display.update(task, completed=done, total=total)
+    display = progress()
+    task = display.add_task(description, total=None)
+
+    def update(done: int, total: int) -> None:
+        display.start()
+        display.update(task, completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        # A bar that never moved would only stand beside the message that says why.
+        if display.live.is_started:
+            display.stop()
 
 
 def _report(json: Path | None, facts: dict) -> None:
@@ -117,6 +127,7 @@ def info(
         "file",
         ("fact", "value"),
         [
+            ("data", facts["data_label"]),
             ("frames", f"{facts['frames']:,}"),
             ("looked at", f"{facts['frames_looked_at']:,}"),
             *((key, value) for key, value in facts["layout"].items()),
@@ -172,7 +183,10 @@ def fidelity(
     from models.errors import CheckFailed
     from training.fidelity import draw
     from training.fidelity import fidelity as measure
+    from training.inspect import check_picture
 
+    if out:
+        check_picture(out)
     with bar("classifying") as progress:
         facts = measure(file, checkpoint, None if every else frames, progress)
     _report(json, facts)

@@ -18,11 +18,12 @@ from models.published import CURVE_SNRS, CURVES, DATA_LABEL, OTHERS, RESULTS
 from training.inspect import sample_rows
 from training.radioml import CLASSES, SNRS, Index, open_file, read_index, read_rows, snr_index
 from training.split import official_split
+from training.twin import Twin
 
 MEAN_TOLERANCE = 0.02
 SNR_TOLERANCE = 0.04
 _HIGH = snr_index(10)  # from 10 dB on the curves are flat
-_BATCH = 256
+_BATCH = 64
 
 PUBLISHED = {row.network: row.accuracy for row in (*RESULTS, *OTHERS)}
 """Accuracy over all SNRs of each published network on the real test split."""
@@ -176,7 +177,8 @@ def _rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
 def _classify(checkpoint: Checkpoint, path: str | Path, rows: np.ndarray):
     """Yield (rows, answers) for all rows; rows must be ascending."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = checkpoint.network.to(device)
+    # The twin gives the same numbers as the network, several times faster.
+    network = Twin(checkpoint.network.to(device)).eval()
     with open_file(path) as file, torch.inference_mode():
         for part, frames in read_rows(file["X"], rows, _BATCH):
             x = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 2, 1)))
@@ -239,7 +241,4 @@ def draw(facts: dict[str, Any], picture: str | Path) -> None:
         bottom.grid(axis="x", alpha=0.3)
     grid[1][0].legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8, ncols=2, frameon=False)
     with atomic(picture) as temporary:
-        try:
-            figure.savefig(temporary, dpi=110)
-        except ValueError as error:
-            raise BadInput(f"{picture}: {error}") from error
+        figure.savefig(temporary, dpi=110)

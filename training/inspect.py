@@ -117,6 +117,19 @@ def _mean(total: np.ndarray, count: np.ndarray) -> float | None:
     return float(total.sum() / count.sum()) if count.sum() else None
 
 
+def check_picture(picture: str | Path) -> None:
+    """Refuse a picture in a format that cannot be drawn, before the work rather than after.
+
+    Raises:
+        BadInput: the suffix stands for no known format.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if Path(picture).suffix.lower()[1:] not in known:
+        raise BadInput(f"{picture}: no picture format; choose a name that ends in .png, .svg, .pdf")
+
+
 def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) -> dict[str, Any]:
     """Draw a frame of each modulation: I and Q over time, constellation, spectrum.
 
@@ -134,8 +147,10 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
         Facts: path, picture, data_label, snr, rows (class name to the row of its frame).
 
     Raises:
-        BadInput: as `radioml.read_index`, or the file has no frames at `snr`.
+        BadInput: as `radioml.read_index`, the file has no frames at `snr`, or `picture` cannot be
+            written.
     """
+    check_picture(picture)
     index = read_index(path)
     random = np.random.default_rng(seed)
     chosen: dict[str, np.ndarray] = {}
@@ -163,15 +178,20 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
 def _figure(frames: dict[str, np.ndarray], title: str, picture: str | Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 1.25 * len(frames) + 0.8), layout="constrained")
-    figure.get_layout_engine().set(hspace=0, h_pad=0.02)
-    figure.suptitle(title, fontsize=13)
+    height = 1.25 * len(frames) + 1.2
+    figure = Figure(figsize=(11, height))
+    figure.suptitle(title, fontsize=13, y=1 - 0.2 / height)
+    # Fixed margins in inches: the automatic layout takes a minute over so many axes.
+    margins = {"top": 1 - 0.6 / height, "bottom": 0.5 / height, "left": 0.12, "right": 0.985}
     grid = figure.subplots(
-        len(frames), 3, squeeze=False, gridspec_kw={"width_ratios": [4.4, 1, 2.4]}
+        len(frames),
+        3,
+        squeeze=False,
+        gridspec_kw={"width_ratios": [4.4, 1, 2.4], "hspace": 0.12, "wspace": 0.14, **margins},
     )
     for axes, (name, block) in zip(grid, frames.items(), strict=True):
         _row(axes, block)
-        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, labelpad=8)
         if axes is not grid[-1]:
             axes[0].tick_params(labelbottom=False)
             axes[2].tick_params(labelbottom=False)
@@ -182,10 +202,7 @@ def _figure(frames: dict[str, np.ndarray], title: str, picture: str | Path) -> N
     grid[-1][0].set_xlabel("sample", fontsize=9)
     grid[-1][2].set_xlabel("cycles/sample", fontsize=9)
     with atomic(picture) as temporary:
-        try:
-            figure.savefig(temporary, dpi=110)
-        except ValueError as error:
-            raise BadInput(f"{picture}: {error}") from error
+        figure.savefig(temporary, dpi=110)
 
 
 def _row(axes: np.ndarray, block: np.ndarray) -> None:
