@@ -1,4 +1,4 @@
-"""Global L1 unstructured pruning, as published, on plain tensors: pruned weights are exact zeros.
+"""Pruning single weights by magnitude, as published: pruned weights are exact zeros.
 
 What is zero stays zero in training (`training.module`), so there are no masks to carry around, and
 `aaronnet cost` and the exported QONNX see the zeros themselves.
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models.checkpoint import Checkpoint, build_network
+from models.cost import inference_cost
 from models.errors import BadInput
 from training.module import prunable
 
@@ -52,3 +53,37 @@ def pruned(checkpoint: Checkpoint, fraction: float) -> Checkpoint:
     sparsity = prune_l1(network, fraction)
     info = {**checkpoint.info, "sparsity": sparsity}
     return Checkpoint(network.eval(), checkpoint.config, info)
+
+
+def fraction_for_score(checkpoint: Checkpoint, score: float) -> float:
+    """Return the share of weights to prune so that the official score is at most `score`.
+
+    Every weight that is left is counted, also one that its quantizer rounds to zero: whatever
+    retraining makes of them, the score stays below.
+
+    Raises:
+        BadInput: the network costs no more than that already.
+    """
+    layers = inference_cost(checkpoint)["layers"]
+    prices = {
+        layer["name"].rsplit(".", 1)[0]: layer["score"] / layer["nonzero_weights"]
+        for layer in layers
+        if layer["nonzero_weights"]
+    }
+    weights = [
+        (weight.detach().abs().flatten(), prices[name.removesuffix(".weight")])
+        for name, weight in prunable(checkpoint.network)
+    ]
+    magnitude = torch.cat([weight for weight, _ in weights])
+    price = torch.cat([torch.full_like(w, p, dtype=torch.float64) for w, p in weights])
+    order = magnitude.argsort(stable=True)
+    # What is left to pay after pruning the first so many, zeros first.
+    left = price.sum() - price[order].cumsum(0)
+    left[magnitude[order] == 0] = torch.inf
+    affordable = (left <= score).nonzero()
+    nonzero = int((magnitude != 0).sum())
+    zeros = len(magnitude) - nonzero
+    total = float(price[magnitude != 0].sum())
+    if total <= score or not len(affordable):
+        raise BadInput(f"{checkpoint.config.name} scores {total:.6f} at most, not above {score}")
+    return (int(affordable[0]) + 1 - zeros) / nonzero

@@ -46,7 +46,7 @@ def train(
     seed: int = 0,
     precision: str = "32-true",
     accelerator: str = "auto",
-    devices: int = 1,
+    devices: int | list[int] = 1,
     num_nodes: int = 1,
     batches_per_epoch: int | None = None,
     resume: bool = True,
@@ -67,7 +67,7 @@ def train(
         seed: of the initial weights.
         precision: Lightning's name, e.g. `bf16-mixed`.
         accelerator: `cpu`, `gpu` or `auto`.
-        devices: processes on this machine.
+        devices: processes on this machine, or the indices of the devices to use.
         num_nodes: machines; start them with torchrun.
         batches_per_epoch: makes epochs, after each of which the run can be resumed, shorter than
             a pass over the training frames; each shuffles all of them anew.
@@ -92,7 +92,7 @@ def train(
         "recipe": asdict(recipe),
         "seed": seed,
         "batches_per_epoch": batches_per_epoch,
-        "start": None if fresh else _digest(start),
+        "start": None if fresh else digest_of(start),
     }
     if not resume:
         for name in (STATE, LAST, BEST, "metrics.csv"):
@@ -101,12 +101,13 @@ def train(
     model = Classifier(network, recipe, fresh=fresh, distillation=distillation)
     keeper = Keeper(folder, config, dict(info), identity)
     epoch = _finished_epochs(state, identity) if state.is_file() else 0
+    processes = devices if isinstance(devices, int) else len(devices)
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp" if devices * num_nodes > 1 else "auto",
+        strategy="ddp" if processes * num_nodes > 1 else "auto",
         precision=precision,
         gradient_clip_val=recipe.clip,
         callbacks=[*_stoppers(recipe), *_bar(progress), *callbacks, keeper],
@@ -234,7 +235,7 @@ def _starting_at(data: lightning.LightningDataModule, epoch: int) -> Iterator[No
         del data.train_dataloader  # the class's own shows again
 
 
-def _digest(start: Checkpoint) -> str:
+def digest_of(start: Checkpoint) -> str:
     """Identify a checkpoint by its weights: files differ in when they were written."""
     import hashlib
 

@@ -1,0 +1,399 @@
+"""Commands on training: `train`, `prune`, `test`, `report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from training.cli_data import bar
+
+if TYPE_CHECKING:
+    import lightning
+
+    from training.distill import Distillation
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="RadioML file; without one, fresh frames are synthesised without end."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and logs.")]
+Batch = Annotated[int, typer.Option(min=1, help="Frames a batch and process.")]
+MinSnr = Annotated[int, typer.Option(help="Leave frames below so many dB out of training.")]
+Teacher = Annotated[str | None, typer.Option(help="Checkpoint of a network to learn from.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="The teacher's part of the loss.")]
+Temperature = Annotated[float, typer.Option(min=0.1, help="Softens both distributions.")]
+EpochFrames = Annotated[
+    int | None, typer.Option(min=1, help="Frames of an epoch; by default the file's, or 262144.")
+]
+Accelerator = Annotated[str, typer.Option(help="cpu, gpu or auto.")]
+Devices = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+Precision = Annotated[
+    str, typer.Option(help="32-true, bf16-mixed, 16-mixed; auto: bf16-mixed on GPUs only.")
+]
+Resume = Annotated[bool, typer.Option(help="Go on with the run that --out holds.")]
+Seed = Annotated[int, typer.Option(help="Of weights, shuffling and fresh frames.")]
+
+
+def _source(
+    data: Path | None, batch_size: int, min_snr: int, seed: int, epoch_frames: int | None
+) -> "lightning.LightningDataModule":
+    from training.data import RadioMLData, SyntheticData
+
+    if data is None:
+        frames = epoch_frames or 1 << 18
+        return SyntheticData(batch_size, min_snr=min_snr, frames_per_epoch=frames, seed=seed)
+    with bar("caching") as progress:
+        source = RadioMLData(data, batch_size, min_snr=min_snr, seed=seed, progress=progress)
+        source.prepare_data()
+        source.setup()
+    return source
+
+
+def _distillation(teacher: str | None, share: float, temperature: float) -> "Distillation | None":
+    from models import checkpoint as checkpoints
+    from training.distill import Distillation
+
+    if teacher is None:
+        return None
+    return Distillation(checkpoints.load(teacher).network, share, temperature)
+
+
+def _hardware(
+    accelerator: str,
+    devices: int,
+    nodes: int,
+    precision: str,
+    data: Path | None,
+    epoch_frames: int | None,
+    batch: int,
+) -> dict[str, Any]:
+    """Return what `training.train.train` needs to know about where to run."""
+    import torch
+
+    from models.errors import BadInput
+
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise BadInput(f"unknown accelerator {accelerator!r}; use cpu, gpu or auto")
+    gpu = torch.cuda.is_available() and accelerator != "cpu"
+    if accelerator == "gpu" and not gpu:
+        raise BadInput("torch finds no GPU here; use --accelerator cpu")
+    if precision == "auto":
+        precision = "bf16-mixed" if gpu else "32-true"
+    if precision not in ("32-true", "bf16-mixed", "16-mixed"):
+        raise BadInput(f"unknown precision {precision!r}; use 32-true, bf16-mixed or 16-mixed")
+    shorter = data is not None and epoch_frames is not None
+    return {
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": devices,
+        "num_nodes": nodes,
+        "precision": precision,
+        "batches_per_epoch": max(epoch_frames // (batch * devices * nodes), 1) if shorter else None,
+    }
+
+
+def train(
+    network: Annotated[
+        str,
+        typer.Argument(help="vgg10, aaronnet32, aaronnet48, aaronnet128, or a checkpoint."),
+    ],
+    out: Out,
+    data: Data = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 50,
+    lr: Annotated[float, typer.Option(help="Peak learning rate of Adam.")] = 0.01,
+    t0: Annotated[
+        int, typer.Option(min=0, help="Epochs of a cosine cycle; 0: one cycle a phase.")
+    ] = 5,
+    float_epochs: Annotated[
+        int, typer.Option(min=0, help="The first so many epochs run in floating point.")
+    ] = 0,
+    quantized_lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate after these; by default --lr.")
+    ] = None,
+    batch_size: Batch = 1024,
+    min_snr: MinSnr = -14,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled (AdamW).")] = 0.0,
+    label_smoothing: Annotated[float, typer.Option(min=0, max=0.99)] = 0.0,
+    clip: Annotated[float | None, typer.Option(help="Bound of the gradient's norm.")] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Decay a step of an average of the weights, e.g. 0.995.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many epochs that gain nothing.")
+    ] = None,
+    teacher: Teacher = None,
+    teacher_share: Share = 0.5,
+    temperature: Temperature = 3.0,
+    epoch_frames: EpochFrames = None,
+    filters: Annotated[
+        str | None, typer.Option(help="Filter counts, comma separated, e.g. 33,32,32,32,32,40.")
+    ] = None,
+    dense: Annotated[int | None, typer.Option(min=1, help="Width of the dense layers.")] = None,
+    input_bits: Annotated[int | None, typer.Option(min=2, max=16)] = None,
+    weight_bits: Annotated[int | None, typer.Option(min=2, max=16)] = None,
+    act_bits: Annotated[int | None, typer.Option(min=2, max=16)] = None,
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; start each with torchrun.")] = 1,
+    precision: Precision = "auto",
+    resume: Resume = True,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Train a network from scratch, or go on from a checkpoint; interrupted, run it again."""
+    from models import checkpoint as checkpoints
+    from models.cli import parse_filters
+    from models.config import CONFIGS
+    from models.console import print_table
+    from models.errors import BadInput
+    from models.files import write_json
+    from training.module import Recipe
+    from training.train import train as run
+
+    changes = {
+        "filters": parse_filters(filters),
+        "dense": dense,
+        "input_bits": input_bits,
+        "weight_bits": weight_bits,
+        "act_bits": act_bits,
+    }
+    if network in CONFIGS:
+        start = CONFIGS[network].changed(**changes)
+    elif any(value is not None for value in changes.values()):
+        raise BadInput("widths and bits are fixed in a checkpoint; change them with a model's name")
+    else:
+        start = checkpoints.load(network)
+    recipe = Recipe(
+        epochs=epochs,
+        lr=lr,
+        t0=t0,
+        float_epochs=float_epochs,
+        quantized_lr=quantized_lr,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
+        clip=clip,
+        ema=ema,
+        patience=patience,
+    )
+    best = run(
+        *(start, _source(data, batch_size, min_snr, seed, epoch_frames), out, recipe),
+        distillation=_distillation(teacher, teacher_share, temperature),
+        seed=seed,
+        resume=resume,
+        **_hardware(accelerator, devices, nodes, precision, data, epoch_frames, batch_size),
+    )
+    info = checkpoints.load(best).info
+    row = max(info["history"], key=lambda row: (row["phase"] == "quantized", row["val_accuracy"]))
+    facts = {
+        "network": checkpoints.load(best).config.name,
+        "checkpoint": str(best),
+        "accuracy": info["accuracy"],
+        "best_epoch": row["epoch"],
+        **{key: info[key] for key in ("epochs", "frames", "wall_seconds", "device", "seed")},
+        "trained_on": info["data_label"],
+        "history": info["history"],
+    }
+    if json:
+        write_json(json, facts)
+    shown = {k: v for k, v in facts.items() if k != "history"} | {
+        "accuracy": f"{facts['accuracy']:.4f}"
+    }
+    print_table(f"trained {facts['network']}", ("fact", "value"), shown.items())
+
+
+def prune(
+    checkpoint: Annotated[str, typer.Argument(help="The network to prune.")],
+    out: Out,
+    data: Data = None,
+    method: Annotated[
+        str, typer.Option(help="l1: single weights; channels: the network gets smaller.")
+    ] = "l1",
+    percent: Annotated[
+        float, typer.Option(help="Of what is left, each iteration (the first, with --feedback).")
+    ] = 30.0,
+    steps: Annotated[
+        str | None, typer.Option(help="Percentages, one an iteration, e.g. 50,30,20.")
+    ] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many; by default until 1 % is left."),
+    ] = None,
+    target_score: Annotated[
+        float | None, typer.Option(help="One iteration that gets below this official score.")
+    ] = None,
+    feedback: Annotated[
+        bool,
+        typer.Option("--feedback", help="Below the threshold, go back and take half the step."),
+    ] = False,
+    threshold: Annotated[float, typer.Option(help="Accuracy to keep.")] = 0.56,
+    rounds: Annotated[int, typer.Option(min=1, help="Round i retrains i * t0 epochs.")] = 2,
+    t0: Annotated[int, typer.Option(min=1, help="Epochs of a cosine cycle.")] = 5,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.01,
+    batch_size: Batch = 1024,
+    min_snr: MinSnr = -14,
+    teacher: Teacher = None,
+    teacher_share: Share = 0.5,
+    temperature: Temperature = 3.0,
+    epoch_frames: EpochFrames = None,
+    accelerator: Accelerator = "auto",
+    devices: Devices = 1,
+    precision: Precision = "auto",
+    resume: Resume = True,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Prune and retrain; ends with the cheapest network above the threshold. Exit 1 if none is."""
+    from models import checkpoint as checkpoints
+    from models.console import err, print_table
+    from models.errors import BadInput, CheckFailed
+    from models.files import write_json
+    from training import prune_run
+    from training.prune import fraction_for_score
+
+    start = checkpoints.load(checkpoint)
+    if sum((steps is not None, feedback, target_score is not None)) > 1:
+        raise BadInput("choose one of --steps, --feedback and --target-score")
+    if target_score is not None:
+        if method != "l1":
+            raise BadInput("--target-score prunes single weights; leave --method at l1")
+        plan = prune_run.fixed_steps([fraction_for_score(start, target_score)])
+    elif feedback:
+        plan = prune_run.feedback(percent / 100, most=iterations or 50)
+    else:
+        shares = prune_run.repeated(percent / 100) if steps is None else percentages(steps)
+        plan = prune_run.fixed_steps(shares[:iterations])
+
+    def told(row: dict[str, Any]) -> None:
+        err.print(
+            f"iteration {row['iteration']}: accuracy {row['accuracy']:.4f}, score "
+            f"{row['score']:.6f}, {row['nonzero_weights']} weights"
+        )
+
+    facts = prune_run.prune(
+        *(start, _source(data, batch_size, min_snr, seed, epoch_frames), out, plan),
+        prune_run.Retraining(rounds, t0, lr, threshold),
+        method=method,
+        distillation=_distillation(teacher, teacher_share, temperature),
+        resume=resume,
+        report=told,
+        seed=seed,
+        **_hardware(accelerator, devices, 1, precision, data, epoch_frames, batch_size),
+    )
+    if json:
+        write_json(json, facts)
+    print_table(
+        f"{start.config.name} pruned ({facts['data_label']})",
+        ("iteration", "from", "pruned", "accuracy", "score", "weights", "parameters", ""),
+        (
+            (
+                row["iteration"],
+                "start" if row["parent"] < 0 else row["parent"],
+                f"{row['fraction']:.1%}",
+                f"{row['accuracy']:.4f}",
+                f"{row['score']:.6f}",
+                f"{row['nonzero_weights']:,}",
+                f"{row['parameters']:,}",
+                "best" if row["iteration"] == facts["best"] else "",
+            )
+            for row in facts["rows"]
+        ),
+    )
+    if facts["best"] is None:
+        raise CheckFailed(f"no iteration kept an accuracy above {threshold}; all are in {out}")
+
+
+def percentages(text: str) -> list[float]:
+    """Read "50,30,20" as [0.5, 0.3, 0.2].
+
+    Raises:
+        BadInput: a part is no percentage.
+    """
+    from models.errors import BadInput
+
+    try:
+        shares = [float(part) / 100 for part in text.strip("[] ").replace(",", " ").split()]
+    except ValueError as error:
+        raise BadInput(f"percentages are numbers separated by commas, not {text!r}") from error
+    if not shares or any(not 0 < share < 1 for share in shares):
+        raise BadInput(f"percentages lie between 0 and 100, not {text!r}")
+    return shares
+
+
+def test(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint (.pth).")],
+    data: Annotated[Path, typer.Option(help="RadioML file.")],
+    split: Annotated[str, typer.Option(help="test, train or all.")] = "test",
+    batch_size: Batch = 512,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for accuracy.png and confusion.png.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Measure a network's accuracy: over all frames, per SNR and per class."""
+    from models import checkpoint as checkpoints
+    from models.console import print_table
+    from models.files import writable_folder, write_json
+    from training.evaluate import evaluate
+
+    loaded = checkpoints.load(checkpoint)
+    with bar("testing") as progress:
+        facts = evaluate(loaded, data, split, batch_size=batch_size, progress=progress)
+    facts["checkpoint"] = str(checkpoint)
+    if json:
+        write_json(json, facts)
+    if pictures:
+        from training.pictures import accuracy_over_snr, confusion_matrix
+
+        folder = writable_folder(pictures)
+        name = loaded.config.name
+        (folder / "accuracy.png").write_bytes(accuracy_over_snr({name: facts}, facts["data"]))
+        (folder / "confusion.png").write_bytes(confusion_matrix(facts))
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    pairs = zip(facts["snrs"], facts["accuracy_per_snr"], strict=True)
+    print_table("accuracy over SNR", ("dB", "accuracy"), ((s, share(a)) for s, a in pairs))
+    pairs = zip(facts["classes"], facts["accuracy_per_class"], strict=True)
+    print_table("accuracy by class", ("class", "accuracy"), ((c, share(a)) for c, a in pairs))
+    print_table(
+        f"{loaded.config.name} on the {split} split",
+        ("fact", "value"),
+        (
+            ("accuracy", share(facts["accuracy"])),
+            ("frames", f"{facts['frames']:,}"),
+            ("data", facts["data"]),
+            ("trained on", facts["trained_on"]),
+        ),
+    )
+
+
+def report(
+    checkpoints: Annotated[list[str], typer.Argument(help="Checkpoints to compare.")],
+    data: Annotated[Path, typer.Option(help="RadioML file; its test split is used.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    json: Json = None,
+) -> None:
+    """Compare checkpoints in one self-contained HTML file, beside the published results."""
+    from models.console import print_table
+    from models.files import write_json
+    from training.report import measure, write_report
+
+    with bar("testing") as progress:
+        facts = measure(checkpoints, data, progress)
+    write_report(facts, out)
+    if json:
+        write_json(json, facts)
+    print_table(
+        f"report {out} ({facts['data']})",
+        ("network", "accuracy", "score", "weights"),
+        (
+            (
+                row["name"],
+                f"{row['accuracy']:.4f}",
+                f"{row['score']:.6f}",
+                f"{row['nonzero_weights']:,}",
+            )
+            for row in facts["networks"]
+        ),
+    )
