@@ -1,0 +1,132 @@
+"""The command that makes a network's hardware form: `quantize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+SHOWN_FROM = 10  # dB
+
+
+def quantize(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint in paper form (.pth).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint to write (.pth).")],
+    bits: Annotated[
+        int, typer.Option(min=2, max=8, help="Bits of the activations between the blocks.")
+    ] = 8,
+    finetune: Annotated[
+        int, typer.Option(min=0, help="Epochs of training, distilled from the original.")
+    ] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="RadioML file; without one frames are synthesised.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=24, help="Frames to calibrate on.")] = 2496,
+    lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.001,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    json: Json = None,
+) -> None:
+    """Turn a network into the form that dataflow hardware can run, and say what that costs.
+
+    The branches of the first layer are fused exactly; quantizers are put between the blocks and
+    calibrated on training frames.
+    """
+    import tempfile
+
+    from models import checkpoint as checkpoints
+    from models.console import err, print_table, progress
+    from models.cost import inference_cost
+    from models.files import write_json
+    from models.hardware import to_hardware
+    from training.data import RadioMLData, SyntheticData
+    from training.distill import Distillation
+    from training.evaluate import evaluate
+    from training.module import Recipe
+    from training.train import train
+
+    original = checkpoints.load(checkpoint)
+    if data is None:
+        source = SyntheticData(seed=seed)
+    else:
+        source = RadioMLData(data, seed=seed)
+        source.prepare_data()
+        source.setup()
+    with err.status("calibrating"):
+        made = to_hardware(original, bits, calibration_frames(source, frames, seed))
+    made.info.pop("sha256", None)
+    made.info["quantized_from"] = original.info.get("sha256", "")
+    made.info["calibrated_on"] = source.label
+    networks = {"original": original, f"{bits} bits": made}
+    if finetune and made is not original:
+        with tempfile.TemporaryDirectory() as folder:
+            teacher = Distillation(original.network)
+            recipe = Recipe(finetune, lr=lr, t0=0)
+            best = train(made, source, folder, recipe, distillation=teacher, seed=seed)
+            tuned = checkpoints.load(best)
+        tuned.info.pop("sha256", None)
+        tuned.info["quantized_from"] = made.info["quantized_from"]
+        networks[f"{bits} bits, fine-tuned"] = made = tuned
+    checkpoints.save(out, made.network, made.config, made.info)
+    facts: dict = {"checkpoint": str(out), "network": made.config.name, "bits": bits}
+    facts |= {"data": source.label, "trained_on": made.data_label, "networks": {}}
+    for name, network in networks.items():
+        with progress() as bar:
+            task = bar.add_task(f"testing {name}", total=None)
+            result = evaluate(
+                network,
+                source,
+                progress=lambda done, total, bar=bar, task=task: bar.update(
+                    task, completed=done, total=total
+                ),
+            )
+        per_snr = zip(result["snrs"], result["accuracy_per_snr"], strict=True)
+        high = [share for snr, share in per_snr if snr >= SHOWN_FROM and share is not None]
+        facts["networks"][name] = {
+            "accuracy": result["accuracy"],
+            "accuracy_from_10_db": sum(high) / len(high) if high else None,
+            "accuracy_per_snr": result["accuracy_per_snr"],
+            "score": inference_cost(network)["score"],
+        }
+    if json:
+        write_json(json, facts)
+    print_table(
+        f"{made.config.name}, {out}",
+        ("network", "accuracy, all SNRs", f"{SHOWN_FROM} dB and above", "official score"),
+        (
+            [
+                name,
+                f"{row['accuracy']:.2%}",
+                "-" if row["accuracy_from_10_db"] is None else f"{row['accuracy_from_10_db']:.2%}",
+                f"{row['score']:.6f}",
+            ]
+            for name, row in facts["networks"].items()
+        ),
+    )
+    print_table("", ("fact", "value"), [("tested on", source.label)])
+
+
+def calibration_frames(source, count: int, seed: int):
+    """Return float32 (about count, 2, 1024) training frames over all classes and SNRs.
+
+    Args:
+        source: a `RadioMLData` that is set up, or a `SyntheticData`.
+        count: how many.
+        seed: of the choice.
+    """
+    import numpy as np
+    import torch
+
+    from training.data import RadioMLData
+    from training.radioml import CLASSES, SNRS
+    from training.synthesis import synthesise
+
+    rng = np.random.default_rng(seed)
+    if isinstance(source, RadioMLData):
+        rows = source.split.train
+        rows = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
+        return source.frames[rows][0]
+    each = -(-count // (len(CLASSES) * len(SNRS)))
+    drawn = [
+        synthesise(modulation, snr, each, rng) for modulation in range(len(CLASSES)) for snr in SNRS
+    ]
+    return torch.from_numpy(np.concatenate(drawn)).transpose(1, 2).contiguous()
