@@ -87,15 +87,14 @@ def boards(json: Json = None) -> None:
     if json:
         write_json(json, {name: asdict(board) for name, board in found.items()})
     print_table(
-        "boards",
-        ("board", "device", "MHz", *RESOURCES, "up to"),
+        "boards (MHz: default clock)",
+        ("board", "MHz", "LUT", "FF", "DSP", "BRAM18", "URAM", "up to"),
         (
             [
                 board.name,
-                board.part,
                 f"{board.clock:g}",
-                *(f"{board.resources[kind]:,}" for kind in RESOURCES),
-                f"bitfile ({board.shell})" if board.shell else "stitched",
+                *(board.resources[kind] for kind in RESOURCES),
+                "bitfile" if board.shell else "stitched",
             ]
             for board in found.values()
         ),

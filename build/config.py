@@ -18,7 +18,7 @@ TARGETS: tuple[Target, ...] = ("estimate", "hdl", "stitched", "bitfile")
 
 ESTIMATE_STEPS = (
     "build.steps.integer_input.step_integer_input",
-    "step_qonnx_to_finn",
+    "build.steps.exact_thresholds.step_qonnx_to_finn_exactly",
     "step_tidy_up",
     "build.steps.class_output.step_integer_logits",
     "build.steps.class_output.step_class_index",

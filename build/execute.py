@@ -41,18 +41,24 @@ def execute(
 def trace(model: ModelWrapper, frames: np.ndarray) -> Iterator[tuple[NodeProto, np.ndarray]]:
     """Yield every node with its output, in the graph's order; see `execute`."""
     shape = model.get_tensor_shape(model.graph.input[0].name)
-    values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    values = {
+        item.name: _in_type(numpy_helper.to_array(item), frames.dtype)
+        for item in model.graph.initializer
+    }
     values[model.graph.input[0].name] = frames.reshape(len(frames), *shape[1:])
     last_use = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
     for index, node in enumerate(model.graph.node):
         result = run_node(node, [values[name] for name in node.input if name])
-        if np.issubdtype(result.dtype, np.floating):
-            result = result.astype(frames.dtype, copy=False)
-        values[output_of(node)] = result
+        values[output_of(node)] = result = _in_type(result, frames.dtype)
         yield node, result
         for name in node.input:
             if last_use.get(name) == index:
                 values.pop(name, None)
+
+
+def _in_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return floats in the type that everything is computed in, anything else as it is."""
+    return values.astype(dtype, copy=False) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def output_of(node: NodeProto) -> str:

@@ -197,10 +197,9 @@ def _vvau(op: VVAU, x: Array, weight: Array, *thresholds: Array) -> Array:
 
 
 def _mvau(op: MVAU, x: Array, weight: Array, *thresholds: Array) -> Array:
-    result = _matmul(x.reshape(*x.shape[:-1], -1, len(weight))[..., 0, :], weight)
-    # A dense layer behind the pooling drops the spatial axes.
-    shape = (len(x), *op.get_normal_output_shape()[1:])
-    return _activate(op, result.reshape(shape), *thresholds)
+    # A dense layer behind a convolution takes all positions as one vector.
+    x = x.reshape(len(x), *op.get_normal_input_shape()[1:])
+    return _activate(op, _matmul(x, weight), *thresholds)
 
 
 def _activate(op: MVAU | VVAU, x: Array, thresholds: Array | None = None) -> Array:

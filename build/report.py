@@ -259,13 +259,13 @@ def show(facts: dict[str, Any], layers: bool = False) -> None:
     if layers:
         print_table(
             "layers",
-            ("layer", "clocks", "folding", *KINDS),
+            ("layer", "clocks", "folding", *KINDS[:3]),
             (
                 [
                     row["name"],
                     row["cycles"],
                     " ".join(f"{key}={value}" for key, value in row["folding"].items()),
-                    *(row[kind] for kind in KINDS),
+                    *(row[kind] for kind in KINDS[:3]),
                 ]
                 for row in facts["layers"]
             ),

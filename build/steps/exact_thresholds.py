@@ -1,17 +1,17 @@
 """Thresholds that decide exactly as the network's quantizers do.
 
-Streamlining folds scales, biases and batch norms into the thresholds in float32. An accumulator is
-an integer, a threshold any number, and one that comes out a millionth too high or low now and then
-lies on the wrong side of an integer: a few activations in a million are off by one step. Here every
-threshold is replaced by the smallest accumulator for which the quantizer, evaluated in float64 on
-the exported model itself, gives at least that level.
+FINN writes thresholds in float32, and streamlining folds scales, biases and batch norms into them
+in float32. A threshold that comes out a millionth too high or low now and then lies on the wrong
+side of an accumulator: a few activations in a million are off by one step. Here thresholds are kept
+in float64 up to streamlining. Then each is replaced by the smallest integer accumulator for which
+the quantizer, evaluated in float64 on the exported model itself, gives at least that level.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from finn.builder.build_dataflow_config import DataflowBuildConfig
-from finn.builder.build_dataflow_steps import step_streamline
+from finn.builder.build_dataflow_steps import step_qonnx_to_finn, step_streamline
 from onnx import NodeProto, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
@@ -22,6 +22,33 @@ from build.execute import run_node
 
 SOURCE = "step_integer_input.onnx"
 """The exported model with integer input, as the builder saves it after our first step."""
+
+
+class WidenThresholds(Transformation):
+    """Recompute the thresholds of a graph fresh from QONNX in float64.
+
+    Args:
+        source: the QONNX graph it was made from.
+    """
+
+    def __init__(self, source: ModelWrapper):
+        super().__init__()
+        self.source = source
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Rewrite in place.
+
+        Raises:
+            ValueError: a threshold was off by more than rounding: the graphs do not correspond.
+        """
+        for node, quantizer in _pairs(model, self.source):
+            thresholds = model.get_initializer(node.input[1])
+            scale, lowest = _range(self.source, quantizer)
+            wide = (np.arange(thresholds.shape[1], dtype=np.float64) + lowest + 0.5) * scale
+            if not np.allclose(thresholds, wide, rtol=1e-4, atol=1e-4 * scale):
+                raise ValueError(f"{node.output[0]} does not correspond to {quantizer.name}")
+            model.set_initializer(node.input[1], np.broadcast_to(wide, thresholds.shape))
+        return model, False
 
 
 class ExactThresholds(Transformation):
@@ -42,17 +69,34 @@ class ExactThresholds(Transformation):
         Raises:
             ValueError: a threshold was off by more than rounding: the graphs do not correspond.
         """
-        quantizers = [node for node in self.source.graph.node if _is_activation(self.source, node)]
-        nodes = model.get_nodes_by_op_type("MultiThreshold")
-        if len(nodes) != len(quantizers):
-            raise ValueError(f"{len(quantizers)} quantizers have become {len(nodes)} thresholdings")
-        for node, quantizer in zip(nodes, quantizers, strict=True):
+        for node, quantizer in _pairs(model, self.source):
             thresholds = model.get_initializer(node.input[1])
             exact = exact_thresholds(self.source, quantizer, thresholds)
             if np.any(np.abs(exact - thresholds) > 2):
                 raise ValueError(f"{node.name} does not correspond to {quantizer.name}")
             model.set_initializer(node.input[1], exact.astype(np.float32))
         return model, False
+
+
+def _pairs(model: ModelWrapper, source: ModelWrapper) -> list[tuple[NodeProto, NodeProto]]:
+    """Return the thresholding nodes of a graph with the quantizers that they came from.
+
+    Raises:
+        ValueError: their numbers differ.
+    """
+    quantizers = [node for node in source.graph.node if _is_activation(source, node)]
+    nodes = model.get_nodes_by_op_type("MultiThreshold")
+    if len(nodes) != len(quantizers):
+        raise ValueError(f"{len(quantizers)} quantizers have become {len(nodes)} thresholdings")
+    return list(zip(nodes, quantizers, strict=True))
+
+
+def _range(source: ModelWrapper, quantizer: NodeProto) -> tuple[float, int]:
+    """Return a quantizer's step and its lowest integer."""
+    operator = getCustomOp(quantizer)
+    scale, bits = (float(source.get_initializer(quantizer.input[i]).item()) for i in (1, 3))
+    signed, narrow = operator.get_nodeattr("signed"), operator.get_nodeattr("narrow")
+    return scale, int(-(2 ** (bits - 1)) + narrow if signed else 0)
 
 
 def _is_activation(model: ModelWrapper, node: NodeProto) -> bool:
@@ -84,10 +128,7 @@ def levels_of(source: ModelWrapper, quantizer: NodeProto) -> Callable[[np.ndarra
     names = [taken.input[1], quantizer_of(source, layer.input[1]).input[1]]
     step = constants[names[0]].reshape(-1).astype(np.float64) * constants[names[1]].reshape(-1)
     bias = constants[layer.input[2]] if len(layer.input) > 2 else 0.0
-    operator = getCustomOp(quantizer)
-    scale, bits = (float(constants[quantizer.input[index]].item()) for index in (1, 3))
-    signed, narrow = operator.get_nodeattr("signed"), operator.get_nodeattr("narrow")
-    lowest = -(2 ** (bits - 1)) + narrow if signed else 0
+    scale, lowest = _range(source, quantizer)
 
     def levels(accumulators: np.ndarray) -> np.ndarray:
         value = accumulators.astype(np.float64) * step + bias
@@ -128,6 +169,16 @@ def exact_thresholds(
         reached = levels(sign * (guess + offset)) >= wanted
         exact = np.where(reached, guess + offset, exact)
     return np.where(usable, exact.T, thresholds)
+
+
+def step_qonnx_to_finn_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """FINN's `step_qonnx_to_finn`, then thresholds in float64.
+
+    Needs the builder's saved intermediate models.
+    """
+    model = step_qonnx_to_finn(model, cfg)
+    source = cfg.get_intermediate_models_directory() / SOURCE
+    return model.transform(WidenThresholds(ModelWrapper(str(source))))
 
 
 def step_streamline_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
