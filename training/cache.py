@@ -143,7 +143,7 @@ def open_cache(
 
     Args:
         path: data file in RadioML's layout.
-        cache_dir: folder for caches; by default the cache lies beside the data file.
+        cache_dir: folder for caches, see `cache_folder`.
         progress: told (frames done, frames in all) while a cache is made.
 
     Raises:
@@ -165,15 +165,20 @@ def open_cache(
         except OSError as error:
             raise BadInput(
                 f"cannot write the cache {folder}: {error.strerror or error}; free some space or "
-                "choose another place for it (--cache-dir)"
+                "name another folder for caches in AARONNET_CACHE"
             ) from error
     return Cache(folder, index)
 
 
 def cache_folder(path: str | Path, cache_dir: str | Path | None = None) -> Path:
-    """Return the folder in which the cache of a data file lies or would lie."""
+    """Return the folder in which the cache of a data file lies or would lie.
+
+    Without `cache_dir` the environment variable AARONNET_CACHE names the folder for caches; without
+    that, too, the cache lies beside the data file.
+    """
     path = Path(path)
-    if cache_dir is None:
+    cache_dir = cache_dir or os.environ.get("AARONNET_CACHE")
+    if not cache_dir:
         return path.with_name(path.name + ".cache")
     # Files of one name from several folders shall not take turns.
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
@@ -263,7 +268,7 @@ def _check_disk(folder: Path, needed: int) -> None:
     if needed > free:
         raise BadInput(
             f"the cache {folder} needs {needed / 1e9:.1f} GB, {max(free, 0) / 1e9:.1f} GB are free "
-            "there; free some space or choose another place for it (--cache-dir)"
+            "there; free some space or name another folder for caches in AARONNET_CACHE"
         )
 
 

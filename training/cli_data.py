@@ -12,7 +12,10 @@ app = typer.Typer(no_args_is_help=True)
 Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
 File = Annotated[Path, typer.Argument(help="Data file in RadioML 2018.01A's layout (HDF5).")]
 CacheDir = Annotated[
-    Path | None, typer.Option(help="Folder for caches; by default beside the data file.")
+    Path | None,
+    typer.Option(
+        envvar="AARONNET_CACHE", help="Folder for caches; by default beside the data file."
+    ),
 ]
 
 

@@ -174,6 +174,13 @@ def test_elsewhere(source, tmp_path):
     assert not cache_folder(source).exists()
 
 
+def test_elsewhere_by_the_environment(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path / "caches"))
+    open_cache(source)
+    assert cache_folder(source).is_dir()
+    assert cache_folder(source).parent == tmp_path / "caches"
+
+
 def test_processes_at_once_make_it_once(source):
     code = f"""
 import numpy as np
@@ -195,7 +202,7 @@ print(len(made), cache.frames(np.arange(96)).sum())
 def test_no_room(source, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(0, 0, 64 << 20))
-    with pytest.raises(BadInput, match=r"needs 0\.0 GB.*--cache-dir"):
+    with pytest.raises(BadInput, match=r"needs 0\.0 GB.*AARONNET_CACHE"):
         open_cache(source)
     assert [left.name for left in source.parent.iterdir()] == ["data.h5"]
 
