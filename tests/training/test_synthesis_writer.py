@@ -244,5 +244,7 @@ def test_compressed(reference, tmp_path):
             assert packed[key].dtype == plain[key].dtype
             assert np.array_equal(packed[key], plain[key])
         assert packed.attrs.keys() == plain.attrs.keys()
+    (tmp_path / ".one.h5.packed").write_text("left by a kill")
     write_compressed(reference, tmp_path / "one.h5", 1, jobs=1)
+    assert {left.name for left in tmp_path.iterdir()} == {"small.h5", "one.h5"}
     assert sha256(tmp_path / "one.h5") == sha256(path)

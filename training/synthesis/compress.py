@@ -10,7 +10,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from models.files import atomic
 from training.radioml import FRAME
 from training.synthesis.sink import new_hdf5
 
@@ -37,12 +36,28 @@ def write_compressed(
         progress: told (frames done, frames in all).
 
     Raises:
-        BadInput: `path` cannot be written.
+        OSError: `path` cannot be written.
     """
     jobs = jobs or os.cpu_count() or 1
-    with h5py.File(source, "r", locking=False) as old, atomic(path) as temporary:
+    # Always the same name, so that what a killed process left goes with the next one.
+    temporary = path.with_name(f".{path.name}.packed")
+    try:
+        _copy(source, temporary, level, jobs, progress)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy(
+    source: Path,
+    target_path: Path,
+    level: int,
+    jobs: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    with h5py.File(source, "r", locking=False) as old:
         x = old["X"]
-        with new_hdf5(temporary) as new, ThreadPoolExecutor(jobs) as pool:
+        with new_hdf5(target_path) as new, ThreadPoolExecutor(jobs) as pool:
             new.attrs.update(old.attrs)
             for key in "YZ":
                 new.create_dataset(key, data=old[key], compression=level, shuffle=True)
