@@ -15,8 +15,11 @@ from typing import Annotated
 
 import typer
 
+import build.cli
+import deploy.cli_demo
 import models.cli
 import training.cli_data
+import training.cli_quantize
 from models.errors import BadInput, CheckFailed
 
 LIBRARIES = ("torch", "brevitas", "qonnx", "onnx", "numpy", "lightning", "finn-plus")
@@ -51,8 +54,15 @@ def options(
 
 
 app.add_typer(training.cli_data.app, name="data", help="Synthesise, inspect and check data.")
-app.command()(models.cli.cost)
-app.command()(models.cli.export)
+for command in (
+    models.cli.cost,
+    models.cli.export,
+    training.cli_quantize.quantize,
+    build.cli.build,
+    build.cli.boards,
+    deploy.cli_demo.demo,
+):
+    app.command()(command)
 
 
 def be_quiet() -> None:
