@@ -85,3 +85,60 @@ def simulate(
             ],
         )
     check(facts)
+
+
+def synth(
+    folder: Folder,
+    family: Annotated[str | None, typer.Option(help="xcup or xc7; by default the board's.")] = None,
+    nodes: Annotated[bool, typer.Option("--nodes", help="One row a node.")] = False,
+    processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+    json: Json = None,
+) -> None:
+    """Count the resources of the accelerator's RTL with Yosys, beside the estimates."""
+    from build.simulation.command import open_build
+    from build.synthesis import KINDS, synthesise_build
+    from models.console import print_table, progress
+    from models.errors import BadInput
+    from models.files import writable_folder, write_json
+
+    if processes is not None and processes < 1:
+        raise BadInput("--processes must be at least 1")
+    if json is not None:
+        writable_folder(json.parent)
+    opened = open_build(folder)
+    if family is None:
+        family = "xc7" if opened.report["part"].startswith("xc7") else "xcup"
+    with progress() as bar:
+        task = bar.add_task("synthesise", total=None)
+        facts = synthesise_build(
+            opened,
+            family,
+            processes,
+            started=lambda total: bar.update(task, total=total),
+            advance=lambda: bar.advance(task),
+        )
+    if json:
+        write_json(json, facts)
+    title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"
+    if nodes:
+        print_table(
+            title,
+            ["node", *KINDS, "estimated LUT", "DSP", "BRAM_18K"],
+            [
+                (
+                    row["name"],
+                    *(row["resources"][kind] for kind in KINDS),
+                    *(row["estimate"][kind] for kind in ("LUT", "DSP", "BRAM_18K")),
+                )
+                for row in facts["nodes"]
+            ],
+        )
+    ratios = {kind: f"{value:.2f}" for kind, value in facts["ratio"].items() if value}
+    print_table(
+        title,
+        ["", "Yosys", "estimate", "ratio"],
+        [
+            (kind, facts["total"][kind], facts["estimate"].get(kind, ""), ratios.get(kind, ""))
+            for kind in KINDS
+        ],
+    )

@@ -255,7 +255,9 @@ class WidthConverter(Kernel):
         """Count the sources of every buffer position: each pair of further ones takes a LUT."""
         taken, given = self.lanes_in // self.chunk, self.lanes_out // self.chunk
         size = taken + given - 1
-        sources = sum(min(p + 1, taken) + (p + given < size) + 1 for p in range(size))
+        sources = sum(
+            min(p + 1, taken, given, size - p) + (p + given < size) + 1 for p in range(size)
+        )
         return Resources(lut=10 + math.ceil(sources / 2) * self.chunk * self.bits)
 
 

@@ -43,7 +43,8 @@ module width_converter #(
 		always_comb begin
 			next = pop && (p + OUT < SIZE)? held[p + OUT < SIZE? p + OUT : p] : held[p];
 			for(int unsigned  i = 0; i < IN; i++) begin
-				if((i <= p) && push && (kept == COUNT_BITS'(p - i)))  next = idat[i];
+				// A push finds OUT-1 chunks at most.
+				if((i <= p) && (p - i < OUT) && push && (kept == COUNT_BITS'(p - i)))  next = idat[i];
 			end
 		end
 		always_ff @(posedge clk)  held[p] <= next;

@@ -76,19 +76,27 @@ class Accelerator:
         return tuple(link for link in self.links if not link.consumer)
 
 
-def stitch(model: ModelWrapper, generated: Path | None = None, fast: bool = False) -> Accelerator:
+def stitch(
+    model: ModelWrapper,
+    generated: Path | None = None,
+    fast: bool = False,
+    only: str | None = None,
+) -> Accelerator:
     """Stitch a specialised graph whose nodes have generated HDL (FINN's PrepareIP).
 
     Args:
         model: the graph.
         generated: where the nodes' folders are now, if the build has been moved since.
         fast: replace FINN's matrix-vector core by a model that simulates several times faster.
+        only: stitch this node alone, its streams as ports in<i> and out<i>.
 
     Raises:
         BadInput: a node is not RTL, has no generated HDL, or a stream does not fit.
     """
-    nodes = list(model.graph.node)
+    nodes = [node for node in model.graph.node if only in (None, node.name)]
     links = _links(model)
+    if only is not None:
+        links = _around(links, only)
     by_tensor = {link.tensor: link for link in links}
     sources: dict[str, str] = {}
     files: dict[str, bytes] = {}
@@ -171,6 +179,15 @@ def _links(model: ModelWrapper) -> list[Link]:
             shape = (int(np.prod(shape)) // lanes, lanes)
             links.append(Link(name, tensor, node.name, consumer, stream, shape))
     return links
+
+
+def _around(links: list[Link], node: str) -> list[Link]:
+    """Return the links of one node, with nothing at their other ends."""
+    inputs = [link for link in links if link.consumer == node]
+    outputs = [link for link in links if link.producer == node]
+    return [
+        dataclasses.replace(link, name=f"in{i}", producer="") for i, link in enumerate(inputs)
+    ] + [dataclasses.replace(link, name=f"out{i}", consumer="") for i, link in enumerate(outputs)]
 
 
 def _collect(

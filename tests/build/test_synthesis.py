@@ -1,0 +1,59 @@
+"""Resource counts from Yosys."""
+
+import pytest
+
+from build.rtl.kernel import wrapper
+from build.rtl.kernels import DepthwiseVVU, WidthConverter, WindowMax
+from build.synthesis import SHIFTX, count, primitives, synthesise
+from models.errors import CheckFailed
+
+
+def test_cells_are_summed_to_resources():
+    cells = {"LUT2": 3, "LUT6": 4, "INV": 1, "RAM32M": 2, "SRL16E": 5, "SRLC32E": 1, "FDRE": 7,
+             "FDSE": 1, "FDRE_1": 1, "DSP48E2": 2, "RAMB18E2": 3, "RAMB36E1": 2, "CARRY8": 9,
+             "MUXF7": 4}  # fmt: skip
+    assert count(cells) == {
+        "LUT": 3 + 4 + 1 + 8 + 6, "LUTRAM": 8, "SRL": 6, "FF": 9, "DSP": 2, "BRAM_18K": 7, "URAM": 0
+    }  # fmt: skip
+
+
+def test_primitives_are_declared_without_contents():
+    text = primitives()
+    for name in ("DSP48E1", "DSP48E2", "LUT6_2"):
+        assert f"module {name}" in text
+    assert text.count("endmodule") == 3
+    assert "always" not in text and "assign" not in text
+    assert "$bmux" in SHIFTX
+
+
+def unit(kernel):
+    top = wrapper(kernel, "accelerator", "memblock.dat")
+    return {kernel.source.name: kernel.source.read_text(), "accelerator.v": top}
+
+
+@pytest.mark.slow  # the first run of Yosys on a machine compiles it for a minute
+def test_kernels_map_to_what_they_promise(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    kernel = DepthwiseVVU(8, 3, 7, 4, 6, True, 6, True, 14, True)
+    files = {"memblock.dat": b"".join(b"%06x\n" % n for n in range(6))}
+    for family in ("xcup", "xc7"):
+        found = synthesise(unit(kernel), files, family)
+        assert found["DSP"] == kernel.resources().dsp == 4
+        assert found["BRAM_18K"] == 0
+    pool = WindowMax(8, 2, 8, 4, 8, True)
+    found = synthesise(unit(pool), {}, "xcup")
+    assert found["DSP"] == found["BRAM_18K"] == 0
+    assert 0.5 < found["LUT"] / pool.resources().lut < 2
+    converter = WidthConverter(264, 6, True, 11, 3)
+    found = synthesise(unit(converter), {}, "xcup")
+    assert 0.5 < found["LUT"] / converter.resources().lut < 2
+    # From the cache: no Yosys.
+    monkeypatch.setattr("build.synthesis.subprocess", None)
+    assert synthesise(unit(converter), {}, "xcup") == found
+
+
+@pytest.mark.slow
+def test_a_broken_source_names_yosys_complaint(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    with pytest.raises(CheckFailed, match="Yosys cannot synthesise"):
+        synthesise({"a.sv": "module accelerator(input clk); assign y = ; endmodule"}, {}, "xcup")
