@@ -168,7 +168,7 @@ def _published_as(text: str) -> tuple[Checkpoint, str, str | None]:
 
 def _rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
     if index.synthetic:
-        return sample_rows(index, frames_per_cell)
+        return sample_rows(index, frames_per_cell, spread=False)
     tested = np.sort(official_split(index).test)
     kept = Index(index.path, index.labels[tested], index.snrs[tested], index.label, False)
     return tested[sample_rows(kept, frames_per_cell)]

@@ -95,8 +95,11 @@ def describe(
     }
 
 
-def sample_rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
-    """Return the rows of up to so many frames of each cell, spread over it, in file order."""
+def sample_rows(index: Index, frames_per_cell: int | None, spread: bool = True) -> np.ndarray:
+    """Return the rows of up to so many frames of each cell, in file order.
+
+    They are spread over the cell, or its first ones, which a disk reads faster.
+    """
     if frames_per_cell is None:
         return np.arange(len(index))
     if frames_per_cell < 1:
@@ -106,11 +109,17 @@ def sample_rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
     counts = index.cells.ravel()
     ends = np.cumsum(counts)
     picked = [
-        order[np.linspace(end - count, end - 1, min(count, frames_per_cell)).astype(int)]
+        order[end - count + _picked(int(count), frames_per_cell, spread)]
         for count, end in zip(counts, ends, strict=True)
         if count
     ]
     return np.sort(np.concatenate(picked))
+
+
+def _picked(count: int, wanted: int, spread: bool) -> np.ndarray:
+    if spread:
+        return np.linspace(0, count - 1, min(count, wanted)).astype(int)
+    return np.arange(min(count, wanted))
 
 
 def _mean(total: np.ndarray, count: np.ndarray) -> float | None:

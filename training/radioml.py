@@ -136,11 +136,9 @@ def read_rows(
     """
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
-        if part[-1] - part[0] == len(part) - 1:
-            frames = read(x, slice(part[0], part[-1] + 1))
-        else:
-            # One read a row: HDF5's own selection of points is many times slower.
-            frames = np.stack([read(x, row) for row in part.tolist()])
+        # One read a run of rows: HDF5's own selection of points is many times slower.
+        runs = np.split(part, np.flatnonzero(np.diff(part) != 1) + 1)
+        frames = np.concatenate([read(x, slice(run[0], run[-1] + 1)) for run in runs])
         frames = frames.astype(np.float32, copy=False)
         check_finite(x.file.filename, frames, part)
         yield part, frames

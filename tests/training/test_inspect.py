@@ -58,6 +58,8 @@ def test_sampled_rows_are_spread_over_each_cell(tmp_path):
     assert (np.bincount(index.labels[rows]) == 3).all()
     first = np.flatnonzero(index.labels == 0)
     assert np.array_equal(rows[index.labels[rows] == 0], first[[0, 4, 8]])
+    rows = sample_rows(index, 3, spread=False)
+    assert np.array_equal(rows[index.labels[rows] == 0], first[:3])
     assert np.array_equal(sample_rows(index, 100), np.arange(len(index)))
     with pytest.raises(BadInput, match="at least one"):
         sample_rows(index, 0)

@@ -6,7 +6,15 @@ from models.errors import BadInput
 from tests.training.radioml_files import grid, write
 from training.cache import open_cache
 from training.inspect import describe
-from training.radioml import CLASSES, SNRS, class_index, data_label, open_file, read_index
+from training.radioml import (
+    CLASSES,
+    SNRS,
+    class_index,
+    data_label,
+    open_file,
+    read_index,
+    read_rows,
+)
 
 
 @pytest.fixture
@@ -172,6 +180,15 @@ def test_damaged_chunks(tmp_path):
     for action in (lambda path: describe(path, None), open_cache):
         assert "may be damaged" in complaint(path, action)
     assert [left.name for left in tmp_path.iterdir()] == ["damaged.h5"]
+
+
+def test_rows_are_read_in_runs(good):
+    rows = np.array([0, 1, 2, 7, 9, 10, 47])
+    with open_file(good) as file:
+        parts = list(read_rows(file["X"], rows, 4))
+    assert [len(part) for part, _ in parts] == [4, 3]
+    found = np.concatenate([frames for _, frames in parts])
+    assert np.allclose(found, (rows / 1000)[:, None, None])
 
 
 def test_errors_of_the_caller_are_not_taken_for_damage(good):
