@@ -22,6 +22,9 @@ Count = Annotated[
 Graph = Annotated[
     bool, typer.Option("--graph", help="Execute the graph, not the RTL; cycles are estimates.")
 ]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="A faster, equivalent model of FINN's matrix unit.")
+]
 Address = Annotated[
     str, typer.Option(help="Local address; whoever reaches it can use the board. Port 7967.")
 ]
@@ -49,13 +52,14 @@ def serve(
     address: Address = LOOPBACK,
     memory: Annotated[int, typer.Option(min=1, help="MiB for buffers.")] = 512,
     graph: Graph = False,
+    fast: Fast = False,
     json: Json = None,
 ) -> None:
     """Serve a virtual board with a package's accelerator, for the unmodified pynq."""
     from models.console import out
     from models.files import write_json
 
-    with _served(package, address, memory, graph) as (facts, line):
+    with _served(package, address, memory, graph, fast) as (facts, line):
         if json:
             write_json(json, facts)
         out.print(line, soft_wrap=True)
@@ -72,7 +76,7 @@ def serve(
 
 @contextmanager
 def _served(
-    folder: Path, address: str, memory: int, graph: bool
+    folder: Path, address: str, memory: int, graph: bool, fast: bool
 ) -> Iterator[tuple[dict[str, object], str]]:
     """Serve a package's accelerator; yields the facts and one line on the board."""
     from deploy.package import read_package
@@ -85,7 +89,7 @@ def _served(
     with board_errors(), ExitStack() as stack:
         read = read_package(folder)
         with err.status("building the simulator"):
-            accelerator = choose(read, graph)
+            accelerator = choose(read, graph, fast)
         overlay = write_overlay(read)
         board = Board(read, accelerator, memory << 20)
         listening = stack.enter_context(serve(board, address))
@@ -147,6 +151,7 @@ def deploy(
         str | None, typer.Option(help="IP address of a PYNQ board; without it a virtual one.")
     ] = None,
     graph: Graph = False,
+    fast: Fast = False,
     address: Annotated[str, typer.Option(help="Loopback address of the virtual board.")] = LOOPBACK,
     json: Json = None,
     report: Annotated[
@@ -169,7 +174,7 @@ def deploy(
     command += [] if frames is None else ["--frames", str(frames)]
     with ExitStack() as stack:
         if board is None:
-            stack.enter_context(_served(package, address, 512, graph))
+            stack.enter_context(_served(package, address, 512, graph, fast))
         environment = os.environ | {"PYNQ_REMOTE_DEVICES": board or address}
         code = subprocess.run(command, cwd=root, env=environment).returncode
     raise typer.Exit(code)

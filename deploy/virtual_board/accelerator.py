@@ -54,6 +54,7 @@ class RtlAccelerator(Accelerator):
     Args:
         package: says how wide the streams are.
         folder: the RTL, see `deploy.virtual_board.rtl`.
+        fast: with the faster model of FINN's matrix-vector core.
 
     Raises:
         BadInput: the RTL does not fit the package.
@@ -62,11 +63,11 @@ class RtlAccelerator(Accelerator):
 
     source = "simulated"
 
-    def __init__(self, package: Package, folder: Path):
+    def __init__(self, package: Package, folder: Path, fast: bool = False):
         from build.simulation.verilate import build
         from deploy.virtual_board.rtl import read_rtl
 
-        self.rtl = read_rtl(folder)
+        self.rtl = read_rtl(folder, fast)
         found = self.rtl.input.width // 8, self.rtl.output.width // 8
         if found != (package.input.packed[-1], package.output.packed[-1]):
             raise BadInput(f"{folder}: streams of {found} bytes are not what the manifest says")
@@ -136,12 +137,13 @@ def timed(package: Package, results: np.ndarray) -> Run:
     return Run(results, round(latency + (len(results) - 1) * interval), latency, interval)
 
 
-def choose(package: Package, graph: bool = False) -> Accelerator:
+def choose(package: Package, graph: bool = False, fast: bool = False) -> Accelerator:
     """Return the RTL where there is any, or else the graph.
 
     Args:
         package: to serve.
         graph: execute the graph even so: no cycles are simulated, but it needs no compiler.
+        fast: simulate with the faster model of FINN's matrix-vector core.
 
     Raises:
         BadInput: the package holds neither.
@@ -150,4 +152,4 @@ def choose(package: Package, graph: bool = False) -> Accelerator:
     from deploy.virtual_board.rtl import find_rtl
 
     folder = None if graph else find_rtl(package)
-    return GraphAccelerator(package) if folder is None else RtlAccelerator(package, folder)
+    return GraphAccelerator(package) if folder is None else RtlAccelerator(package, folder, fast)

@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 
 from build.flow import load_graph
+from build.simulation.stitch import FAST_MVU, stitch
 from build.simulation.stitch import Accelerator as Stitched
-from build.simulation.stitch import stitch
 from build.simulation.verilate import Design, Port
 from deploy.package import VIRTUAL, Package
 from models.errors import BadInput
@@ -22,6 +22,7 @@ from models.files import sha256, writable_folder, write_json
 
 GENERATED = "step_hw_codegen.onnx"
 DESIGN = "design.json"
+FAST_REPLACES = "mvu.sv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,20 +62,33 @@ def write_rtl(accelerator: Stitched, folder: Path) -> None:
         "input": accelerator.inputs[0].name,
         "output": accelerator.outputs[0].name,
         "output_words": accelerator.outputs[0].words,
+        "files": {
+            path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.glob("*/*"))
+        },
     }
     write_json(folder / DESIGN, facts)
 
 
-def read_rtl(folder: Path) -> Rtl:
+def read_rtl(folder: Path, fast: bool = False) -> Rtl:
     """Read what `write_rtl` wrote.
+
+    Args:
+        folder: the RTL.
+        fast: with the model of FINN's matrix-vector core that simulates several times faster.
 
     Raises:
         BadInput: something is missing or is not what it should be.
     """
     try:
         facts = json.loads((folder / DESIGN).read_text())
+        for name, digest in facts["files"].items():
+            if sha256(folder / name) != digest:
+                raise BadInput(f"{folder / name} is not what was built; build the package again")
         ports = {name: Port(name, int(bits), bool(inner)) for name, bits, inner in facts["ports"]}
         sources = {name: (folder / "hdl" / name).read_text() for name in facts["sources"]}
+        if fast and FAST_REPLACES in sources:
+            sources[FAST_REPLACES] = FAST_MVU.read_text()
+        # The same text as `aaronnet simulate` stitches: both find the other's simulator built.
         design = Design(facts["top"], sources, list(ports.values()), facts["values"])
         return Rtl(
             design,
@@ -101,6 +115,6 @@ def find_rtl(package: Package) -> Path | None:
     stamp = folder / "made-from.json"
     grounds = {"package": package.digest, "graph": sha256(generated)}
     if not stamp.is_file() or json.loads(stamp.read_text()) != grounds:
-        write_rtl(stitch(load_graph(generated)), folder)
+        write_rtl(stitch(load_graph(generated), package.folder.parent / "finn"), folder)
         write_json(stamp, grounds)
     return folder

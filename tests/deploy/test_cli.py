@@ -98,7 +98,7 @@ def test_a_run_of_the_graph_is_what_the_graph_computes(package: Package) -> None
 def test_one_command_validates_on_a_virtual_board(package: Package, tmp_path: Path) -> None:
     facts = tmp_path / "facts.json"
     with pytest.raises(typer.Exit) as ended:
-        deploy(package.folder, None, None, None, True, "127.0.0.18", facts, None)
+        deploy(package.folder, graph=True, address="127.0.0.18", json=facts)
     assert ended.value.exit_code == 0
     read = json.loads(facts.read_text())
     assert read["agrees"] and read["compared"] == 624 and read["times"] == "estimated"

@@ -1,0 +1,79 @@
+"""A small network built, its RTL behind the DMAs, and the unmodified pynq in front of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from deploy.cli import deploy
+from deploy.package import VIRTUAL, Package, read_package
+from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator, choose
+from deploy.virtual_board.rtl import find_rtl, read_rtl
+from models.errors import BadInput
+from tests.build.small_aaronnet import frames_for, small_checkpoint
+from tests.deploy.packages import needs_board_env
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    from build.flow import build
+
+    out = tmp_path_factory.mktemp("built") / "small"
+    build(small_checkpoint(), "ZCU104", out, to="hdl", frames=frames_for(26))
+    return read_package(out / "package")
+
+
+@pytest.fixture(scope="module")
+def rtl(package: Package) -> RtlAccelerator:
+    accelerator = choose(package)
+    assert isinstance(accelerator, RtlAccelerator)
+    return accelerator
+
+
+def test_rtl_and_graph_give_the_same_bytes(package: Package, rtl: RtlAccelerator) -> None:
+    # Any bytes are frames: six-bit integers fill their words without a gap, or the rest is ignored.
+    data = np.random.default_rng(0).integers(0, 256, (12, package.input.frame_bytes), np.uint8)
+    run = rtl.run(data)
+    np.testing.assert_array_equal(run.results, GraphAccelerator(package).run(data).results)
+    expected = package.performance["cycles_per_frame"]
+    assert run.interval == pytest.approx(expected, rel=0.02)
+    assert run.latency < run.cycles == pytest.approx(run.latency + 11 * run.interval, rel=0.05)
+    assert rtl.run(data[:1]).results.shape == (1, package.output.frame_bytes)
+
+
+@needs_board_env
+def test_validated_on_its_own_rtl(package: Package, rtl: RtlAccelerator, tmp_path: Path) -> None:
+    facts_file = tmp_path / "facts.json"
+    with pytest.raises(typer.Exit) as ended:
+        deploy(package.folder, address="127.0.0.21", json=facts_file)
+    assert ended.value.exit_code == 0
+    facts = json.loads(facts_file.read_text())
+    assert facts["agrees"] and facts["compared"] >= 500 and facts["times"] == "simulated"
+    assert len(facts["samples"]["by_snr"]) == 26
+    clock = package.clock_mhz * 1e6
+    expected = clock / package.performance["cycles_per_frame"]
+    assert facts["frames_per_second"] == pytest.approx(expected, rel=0.02)
+    assert 0 < facts["latency_seconds"] < 20 / expected
+
+
+def test_a_flipped_bit_in_a_weight_memory_is_found(
+    package: Package, rtl: RtlAccelerator, tmp_path: Path
+) -> None:
+    folder = find_rtl(package)
+    assert folder is not None and folder.parent.name == VIRTUAL
+    copy = shutil.copytree(folder, tmp_path / "rtl")
+    path = next((copy / "data").glob("*memblock.dat"))
+    text = path.read_text()
+    path.write_text(f"{int(text[0], 16) ^ 1:x}{text[1:]}")
+    with pytest.raises(BadInput, match="not what was built"):
+        read_rtl(copy)
+
+
+def test_a_package_on_its_own_falls_back_to_its_graph(package: Package, tmp_path: Path) -> None:
+    alone = read_package(shutil.copytree(package.folder, tmp_path / "package"))
+    assert isinstance(choose(alone), GraphAccelerator)
