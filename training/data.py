@@ -202,6 +202,7 @@ class RadioMLData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of the training rows, all of full size."""
+        self.frames.cache.fetch()
         return self._loader(
             Batches(self.split.train, self.batch_size, shuffle=True, seed=self.seed)
         )

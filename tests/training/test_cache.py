@@ -4,6 +4,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 
 import h5py
@@ -227,6 +228,25 @@ def test_no_permission(source, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="cannot write to folder"):
         open_cache(source, tmp_path / "file")
+
+
+def test_all_of_it_is_fetched_where_there_is_room(source, monkeypatch):
+    import training.cache as module
+
+    memory = namedtuple("memory", "available")
+    read = []
+    monkeypatch.setattr(module, "_read_through", read.append)
+    cache = open_cache(source)
+    for available in (96 * 4096, 96 * 4096 * 2):
+        monkeypatch.setattr(module.psutil, "virtual_memory", lambda a=available: memory(a))
+        cache.fetch()
+    wait = [t for t in threading.enumerate() if t is not threading.current_thread() and t.daemon]
+    for thread in wait:
+        thread.join(1)
+    assert read == [cache_folder(source) / "frames.i16"]
+    monkeypatch.undo()
+    module._read_through(read[0])
+    module._read_through(read[0].with_name("nothing"))
 
 
 def test_it_travels_to_worker_processes(source):
