@@ -1,0 +1,158 @@
+"""Pictures of results, as PNG bytes. Every one names the data it was measured on."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from models import published
+
+WIDTH, DPI = 8.0, 130
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> bytes:
+    """Draw accuracy over SNR.
+
+    Args:
+        results: what `training.evaluate.evaluate` returned, by name.
+        data: label of the frames.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
+    for name, facts in results.items():
+        share = [np.nan if a is None else 100 * a for a in facts["accuracy_per_snr"]]
+        label = f"{name} ({facts['accuracy']:.1%})"
+        axes.plot(facts["snrs"], share, marker="o", markersize=3, label=label)
+    for name, curve in published.CURVES.items():
+        axes.plot(
+            *(published.CURVE_SNRS, [100 * share for share in curve], ":"),
+            color="grey",
+            alpha=0.7,
+            label=f"{name}, published",
+        )
+    axes.set(xlabel="SNR (dB)", ylabel="accuracy (%)", ylim=(0, 100), title=f"on {data}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw how many times cheaper than VGG10 each network is; `rows` have name and compression."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.42 * len(rows)))
+    names = [row["name"] for row in rows]
+    ratios = [row["compression"] for row in rows]
+    bars = axes.barh(names, ratios, color="tab:blue")
+    axes.bar_label(bars, [f"{ratio:.1f}x" for ratio in ratios], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel="compression: cost of the VGG10 baseline / cost")
+    return _png(figure)
+
+
+def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
+    """Draw accuracy over official cost, circles as large as there are weights.
+
+    Args:
+        rows: dicts with `name`, `accuracy`, `score`, `nonzero_weights`.
+        data: label of the frames they were tested on.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
+    theirs = [
+        {
+            "name": row.network,
+            "accuracy": row.accuracy,
+            "score": row.score,
+            "nonzero_weights": row.nonzero_weights,
+        }
+        for row in published.RESULTS
+    ]
+    groups = (
+        (theirs, "lightgrey", f"{published.DATA_LABEL}"),
+        (rows, "tab:blue", f"these checkpoints, on {data}"),
+    )
+    for points, colour, label in groups:
+        axes.scatter(
+            [point["score"] for point in points],
+            [100 * point["accuracy"] for point in points],
+            s=[point["nonzero_weights"] / 40 for point in points],
+            color=colour,
+            edgecolor="black",
+            linewidth=0.6,
+            alpha=0.75,
+        )
+        axes.scatter([], [], color=colour, edgecolor="black", label=label)
+        for index, point in enumerate(points):
+            # Neighbours on alternating sides, or their names would lie upon each other.
+            above = 1 if index % 2 else -1
+            radius = np.sqrt(point["nonzero_weights"] / 40) / 2
+            axes.annotate(
+                point["name"],
+                (point["score"], 100 * point["accuracy"]),
+                xytext=(0, above * (radius + 7)),
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="dimgrey" if points is theirs else "black",
+            )
+    axes.set(
+        xscale="log",
+        xlabel="official inference cost (VGG10 w8a8 = 1); circle area: nonzero weights",
+        ylabel="accuracy over all SNRs (%)",
+    )
+    axes.margins(0.12)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower right")
+    return _png(figure)
+
+
+def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
+    """Draw the confusion matrix of `evaluate`'s facts, over all SNRs, rows summing to 100 %."""
+    counts = np.array(facts["confusion"], float)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(WIDTH, WIDTH * 0.86))
+    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
+    names = facts["classes"]
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    for y, x in np.argwhere(share >= 0.05):
+        colour = "white" if share[y, x] > 0.5 else "black"
+        axes.text(
+            x, y, f"{100 * share[y, x]:.0f}", ha="center", va="center", fontsize=6, color=colour
+        )
+    axes.set(
+        xlabel="predicted",
+        ylabel="true",
+        title=f"{facts['network']}, {facts['accuracy']:.1%}, all SNRs, on {facts['data']}",
+    )
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    return _png(figure)
+
+
+def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
+    """Draw each layer's nonzero weights and zeros; `layers` have name, weights and nonzero."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.26 * len(layers)))
+    names = [layer["name"] for layer in layers]
+    nonzero = np.array([layer["nonzero"] for layer in layers])
+    weights = np.array([layer["weights"] for layer in layers])
+    axes.barh(names, nonzero, color="tab:blue", label="nonzero")
+    bars = axes.barh(names, weights - nonzero, left=nonzero, color="lightgrey", label="zero")
+    axes.bar_label(bars, [f"{1 - n / w:.0%} zero" for n, w in zip(nonzero, weights, strict=True)])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set(xlabel="quantized weights", title=name)
+    axes.legend(fontsize=8, loc="lower right")
+    return _png(figure)

@@ -1,0 +1,133 @@
+"""One self-contained HTML file over a set of checkpoints, beside the published results."""
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+
+from models import checkpoint as checkpoints
+from models import published
+from models.checkpoint import Checkpoint
+from models.cost import inference_cost
+from models.errors import BadInput
+from models.files import atomic
+from training import pictures
+from training.evaluate import Progress, evaluate
+from training.module import prunable
+from training.structured import parameters
+from training.twin import quantized_weight
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+
+
+def measure(
+    paths: Sequence[str | Path], data: str | Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Test and count checkpoints.
+
+    Args:
+        paths: the checkpoints.
+        data: RadioML file; its official test split is used.
+        progress: told (frames done, frames in all) of each.
+
+    Returns:
+        Plain types: `data` (label), `frames`, `snrs`, and `networks`, a list of what `evaluate` and
+        `inference_cost` say, with `name`, `checkpoint`, `parameters` and `sparsity` (a list of
+        `name`, `weights`, `nonzero` by layer).
+
+    Raises:
+        BadInput: there is no checkpoint, or one of them or the data is unusable.
+    """
+    if not paths:
+        raise BadInput("there is nothing to report on: name at least one checkpoint")
+    loaded = [checkpoints.load(path) for path in paths]  # all first: a bad one costs no time
+    networks = []
+    for path, name, checkpoint in zip(paths, _names(paths, loaded), loaded, strict=True):
+        facts = evaluate(checkpoint, data, progress=progress)
+        cost = inference_cost(checkpoint, str(path))
+        cost.pop("layers")
+        networks.append(
+            {
+                **facts,
+                **cost,
+                "name": name,
+                "checkpoint": str(path),
+                "parameters": parameters(checkpoint.network),
+                "sparsity": layer_sparsity(checkpoint),
+            }
+        )
+    first = networks[0]
+    return {
+        "data": first["data"],
+        "frames": first["frames"],
+        "snrs": first["snrs"],
+        "networks": networks,
+    }
+
+
+def _names(paths: Sequence[str | Path], loaded: Sequence[Checkpoint]) -> list[str]:
+    """Name networks by their configuration, or by their file where that is ambiguous."""
+    count = Counter(checkpoint.config.name for checkpoint in loaded)
+    return [
+        checkpoint.config.name if count[checkpoint.config.name] == 1 else _short(path)
+        for path, checkpoint in zip(paths, loaded, strict=True)
+    ]
+
+
+def _short(path: str | Path) -> str:
+    path = Path(path)
+    return "/".join(path.with_suffix("").parts[-2:])
+
+
+def layer_sparsity(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """Count each layer's weights and those that are not zero once quantized."""
+    layers = dict(checkpoint.network.named_modules())
+    result = []
+    with torch.no_grad():
+        for name, weight in prunable(checkpoint.network):
+            layer = name.removesuffix(".weight")
+            quantized, _ = quantized_weight(layers[layer])
+            nonzero = int((quantized != 0).sum())
+            result.append({"name": layer, "weights": weight.numel(), "nonzero": nonzero})
+    return result
+
+
+def write_report(facts: dict[str, Any], path: str | Path) -> None:
+    """Write the HTML file; everything is inside, pictures too.
+
+    Args:
+        facts: from `measure`.
+        path: the file.
+    """
+    networks, data = facts["networks"], facts["data"]
+    drawn = {
+        "accuracy": _embedded(
+            pictures.accuracy_over_snr({row["name"]: row for row in networks}, data)
+        ),
+        "compression": _embedded(pictures.compression(networks)),
+        "cost": _embedded(pictures.accuracy_over_cost(networks, data)),
+        "confusion": [
+            _embedded(pictures.confusion_matrix({**row, "network": row["name"]}))
+            for row in networks
+        ],
+        "sparsity": [
+            _embedded(pictures.sparsity(row["sparsity"], row["name"])) for row in networks
+        ],
+    }
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    html = environment.from_string(TEMPLATE.read_text()).render(
+        **facts,
+        pictures=drawn,
+        published=published.RESULTS,
+        published_label=published.DATA_LABEL,
+    )
+    with atomic(path) as temporary:
+        temporary.write_text(html)
+
+
+def _embedded(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
