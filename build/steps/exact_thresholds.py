@@ -164,10 +164,11 @@ def exact_thresholds(
     usable = np.isfinite(guess) & (np.abs(guess) < 2**24) & (sign.T != 0)
     guess = np.where(usable, guess, 0).T
     wanted = np.arange(1, len(guess) + 1)[:, None]
-    exact = guess + 2
-    for offset in (1, 0, -1, -2):
+    # Rounding moves a threshold past one integer at most; 3 away stands for anything else.
+    exact = guess + 3
+    for offset, found in ((1, 1), (0, 0), (-1, -1), (-2, -3)):
         reached = levels(sign * (guess + offset)) >= wanted
-        exact = np.where(reached, guess + offset, exact)
+        exact = np.where(reached, guess + found, exact)
     return np.where(usable, exact.T, thresholds)
 
 
