@@ -26,11 +26,21 @@ def simulate(
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of pauses and initial state.")] = 1,
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+    size_fifos: Annotated[
+        Path | None,
+        typer.Option(help="Search the least FIFO depths that keep the pace; write them here."),
+    ] = None,
     wave: Annotated[Path | None, typer.Option(help="Write an FST waveform to this file.")] = None,
     json: Json = None,
 ) -> None:
     """Simulate the accelerator's RTL with Verilator and compare it with the network."""
-    from build.simulation.command import check, choose_frames, open_build, simulate_build
+    from build.simulation.command import (
+        check,
+        choose_frames,
+        open_build,
+        simulate_build,
+        size_build,
+    )
     from models.console import print_table, progress
     from models.errors import BadInput
     from models.files import writable_folder, write_json
@@ -39,7 +49,7 @@ def simulate(
         raise BadInput(f"--stall is a chance between 0 and 0.9, not {stall:g}")
     if processes is not None and processes < 1:
         raise BadInput("--processes must be at least 1")
-    for path in (json, wave):
+    for path in (json, wave, size_fifos):
         if path is not None:
             writable_folder(path.parent)
     opened = open_build(folder)
@@ -58,6 +68,11 @@ def simulate(
             advance=lambda count: bar.advance(task, count),
         )
     facts["data_label"] = label
+    if size_fifos:
+        with progress() as bar:
+            task = bar.add_task("size FIFOs", total=None)
+            facts["sizing"] = size_build(opened, batch, lambda count: bar.advance(task, count))
+        write_json(size_fifos, facts["sizing"]["depths"])
     if json:
         write_json(json, facts)
     rows = [
@@ -74,6 +89,11 @@ def simulate(
     if nodes:
         rows.append(("nodes compared", f"{facts['nodes_compared']}"))
         rows.append(("words compared", f"{facts['words_compared']}"))
+    if size_fifos:
+        found = facts["sizing"]
+        rows.append(("cycles with sized FIFOs", found["cycles_per_frame"]))
+        rows.append(("  least, endless", f"{found['least']}, {found['endless']}"))
+        rows.append(("  FIFO bits", found["bits"]))
     print_table(f"RTL of {facts['network']} on {facts['board']}", ["", "value"], rows)
     if nodes:
         print_table(

@@ -192,6 +192,36 @@ def simulate_build(
     return facts
 
 
+def size_build(
+    opened: Build, frames: np.ndarray, advance: Callable[[int], Any] = lambda count: None
+) -> dict[str, Any]:
+    """Search FIFO depths for a build on up to eight float frames.
+
+    Returns:
+        depths (as FINN's configuration JSON has them), cycles_per_frame with them, with every
+        FIFO at the least depth (least) and with endless FIFOs (endless), bits.
+
+    Raises:
+        BadInput: fewer than four frames.
+        CheckFailed: the accelerator deadlocks.
+    """
+    from build.simulation.sizing import size_fifos
+    from build.simulation.stitch import stitch
+    from build.verify import graph_input
+
+    if len(frames) < 4:
+        raise BadInput(f"sizing FIFOs takes at least four frames, not {len(frames)}")
+    accelerator = stitch(opened.model, opened.folder / "finn", fast=True)
+    sizing = size_fifos(accelerator, graph_input(opened.model, frames[:8]), advance=advance)
+    return {
+        "depths": sizing.config(),
+        "cycles_per_frame": sizing.cycles,
+        "least": sizing.cycles_least,
+        "endless": sizing.cycles_endless,
+        "bits": sizing.bits,
+    }
+
+
 def check(facts: dict[str, Any]) -> None:
     """Raise CheckFailed if the simulation's facts report a difference."""
     if facts.get("differences"):

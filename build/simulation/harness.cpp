@@ -3,7 +3,8 @@
 //
 //   simulation [--seed N] [--limit CYCLES] [--idle CYCLES] [--drain CYCLES] [--wave FILE]
 //              [--source NAME FILE STALL BURST] [--sink NAME FILE WORDS STALL BURST]
-//              [--tap NAME FILE WORDS] [--watch] [--values FILE]
+//              [--tap NAME FILE WORDS] [--watch]
+//   simulation --ports     print the streams and the bytes of their words
 //
 // Sources read packed words from FILE, sinks and taps write them. STALL is the chance in 1/1024
 // that a side pauses after a clock cycle, BURST the longest pause. Facts go to stdout as JSON.
@@ -109,6 +110,11 @@ int main(int argc, char** argv) {
     auto top = std::make_unique<MODEL>(context.get());
     bind_ports(*top, streams, values);
 
+    if (argc == 2 && !strcmp(argv[1], "--ports")) {
+        for (auto& stream : streams) printf("%s %zu\n", stream.name, stream.bytes);
+        return 0;
+    }
+
     std::vector<End> sources, sinks, taps;
     auto find = [&](const char* name) -> Stream {
         for (auto& stream : streams)
@@ -161,7 +167,7 @@ int main(int argc, char** argv) {
     }
 #endif
     auto eval = [&](int clock) {
-        top->ap_clk = clock;
+        SET_CLOCKS(clock);
         top->eval();
 #ifdef WAVES
         if (trace) trace->dump(context->time());
