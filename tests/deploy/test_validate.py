@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from deploy.frames import FRAME, open_frames, rows_to_test
 from deploy.package import VIRTUAL, Package, read_package
 from deploy.power import PowerMeter
 from deploy.report import render
+from deploy.validate import main
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
@@ -204,14 +205,23 @@ def test_power_is_the_mean_of_what_the_rails_say() -> None:
 # -- faults ----------------------------------------------------------------------------------------
 
 
-@needs_board_env
-def test_a_flipped_bit_in_a_file_of_the_package(package: Package, tmp_path: Path) -> None:
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Validate in this process what is refused before any board is asked; return the message."""
+    assert main([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("validate: ")
+    return err
+
+
+def test_a_flipped_bit_in_a_file_of_the_package(
+    package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = copied(package, tmp_path)
     path = folder / "samples.h5"
     data = bytearray(path.read_bytes())
     data[1000] ^= 4
     path.write_bytes(data)
-    assert_one_line(run_validate(folder), 2, "samples.h5 is not the file that was built")
+    assert "samples.h5 is not the file that was built" in refused(capsys, folder)
 
 
 @needs_board_env
@@ -244,30 +254,39 @@ def test_another_package_than_the_boards(package: Package, tmp_path: Path) -> No
         assert_one_line(run_validate(folder), 1, "bitfile is for another package")
 
 
-@needs_board_env
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda path: os.truncate(path, path.stat().st_size // 2), "is truncated"),
         (lambda path: path.write_bytes(b"\0" * 4096), "is not an HDF5 file"),
         (lambda path: path.unlink(), "does not exist"),
-        (lambda path: _set_sample(path, np.nan), "holds NaN or infinity"),
     ],
 )
-def test_a_damaged_data_file(package: Package, data: Path, tmp_path: Path, damage, said) -> None:
-    path = tmp_path / "data.h5"
+def test_a_damaged_data_file(
+    package: Package,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+    said: str,
+) -> None:
+    path, output = tmp_path / "data.h5", tmp_path / "facts.json"
     shutil.copy(data, path)
     damage(path)
-    output = tmp_path / "facts.json"
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
-        done = run_validate(package.folder, "--data", path, "--json", output)
-    assert_one_line(done, 2, said)
+    assert said in refused(capsys, package.folder, "--data", path, "--json", output)
     assert not output.exists()
 
 
-def _set_sample(path: Path, value: float) -> None:
+@needs_board_env
+def test_samples_that_are_no_numbers(package: Package, data: Path, tmp_path: Path) -> None:
+    path, output = tmp_path / "data.h5", tmp_path / "facts.json"
+    shutil.copy(data, path)
     with h5py.File(path, "r+") as file:
-        file["X"][:, FRAME // 2, 0] = value
+        file["X"][:, FRAME // 2, 0] = np.nan
+    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+        done = run_validate(package.folder, "--data", path, "--json", output)
+    assert_one_line(done, 2, "holds NaN or infinity")
+    assert not output.exists()
 
 
 @needs_board_env
@@ -325,9 +344,11 @@ def test_a_batch_that_the_board_has_no_memory_for(package: Package) -> None:
         assert run_validate(package.folder).returncode == 0
 
 
-@needs_board_env
-@pytest.mark.parametrize("arguments", [("--sweep", "0"), ("--sweep", "a"), ("--batch", "0")])
-def test_unusable_options(package: Package, arguments: tuple[str, str]) -> None:
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
-        done = run_validate(package.folder, *arguments)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    "arguments",
+    [("--sweep", "0"), ("--sweep", "a"), ("--batch", "0"), ("--json", "/nowhere/facts.json")],
+)
+def test_unusable_options(
+    package: Package, capsys: pytest.CaptureFixture[str], arguments: tuple[str, str]
+) -> None:
+    refused(capsys, package.folder, *arguments)
