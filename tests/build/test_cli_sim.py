@@ -1,0 +1,48 @@
+"""`aaronnet simulate` and `aaronnet synth` refuse what they cannot use."""
+
+import json
+
+import numpy as np
+import pytest
+
+from build.simulation.command import check, choose_frames
+from models.errors import BadInput, CheckFailed
+
+
+@pytest.mark.parametrize("command", ["simulate", "synth"])
+def test_a_folder_that_is_no_build(refused, tmp_path, command):
+    assert "no folder of `aaronnet build`" in refused(command, tmp_path)
+
+
+def test_a_build_without_hdl(refused, tmp_path):
+    (tmp_path / "build.json").write_text(json.dumps({"to": "estimate"}))
+    assert "--to hdl" in refused("simulate", tmp_path)
+
+
+def test_impossible_options(refused, tmp_path):
+    assert "between 0 and 0.9" in refused("simulate", tmp_path, "--stall", 1.5)
+    assert "at least 1" in refused("synth", tmp_path, "--processes", 0)
+
+
+@pytest.mark.parametrize("wanted", ["0", "1000000", "no_such_file.h5"])
+def test_frames_that_are_neither_a_number_nor_a_file(wanted):
+    with pytest.raises(BadInput):
+        choose_frames(wanted)
+
+
+@pytest.mark.parametrize("count", [1, 5, 104, 130])
+def test_synthetic_frames_as_many_as_wanted(count):
+    frames, label = choose_frames(str(count))
+    assert frames.shape == (count, 2, 1024) and frames.dtype == np.float32
+    assert "synthetic" in label
+
+
+def test_differences_fail_the_check_and_name_the_node():
+    facts = {"frames": 4, "mismatches": 0}
+    check(facts)
+    with pytest.raises(CheckFailed, match="2 of 4 frames"):
+        check(facts | {"mismatches": 2})
+    fault = {"node": "MVAU_rtl_3", "wrong": 1, "words": 9, "frame": 0, "word": 5,
+             "expected": (1,), "found": (2,)}  # fmt: skip
+    with pytest.raises(CheckFailed, match="MVAU_rtl_3 is the first"):
+        check(facts | {"differences": [fault]})
