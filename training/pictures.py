@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from models import published
 
@@ -35,9 +36,9 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
         share = [np.nan if a is None else 100 * a for a in facts["accuracy_per_snr"]]
         label = f"{name} ({facts['accuracy']:.1%})"
         axes.plot(facts["snrs"], share, marker="o", markersize=3, label=label)
-    for name, curve in published.CURVES.items():
+    for (name, curve), style in zip(published.CURVES.items(), (":", "--", "-."), strict=True):
         axes.plot(
-            *(published.CURVE_SNRS, [100 * share for share in curve], ":"),
+            *(published.CURVE_SNRS, [100 * share for share in curve], style),
             color="grey",
             alpha=0.7,
             label=f"{name}, published",
@@ -79,42 +80,48 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         for row in published.RESULTS
     ]
     groups = (
-        (theirs, "lightgrey", f"{published.DATA_LABEL}"),
-        (rows, "tab:blue", f"these checkpoints, on {data}"),
+        (theirs, "lightgrey", published.DATA_LABEL, "abcdefghijklmnopqrstuvwxyz"),
+        (rows, "tab:blue", f"on {data}", range(1, len(rows) + 1)),
     )
-    for points, colour, label in groups:
+    handles = []
+    for points, colour, label, keys in groups:
         axes.scatter(
             [point["score"] for point in points],
             [100 * point["accuracy"] for point in points],
-            s=[point["nonzero_weights"] / 40 for point in points],
+            s=[point["nonzero_weights"] / 60 for point in points],
             color=colour,
             edgecolor="black",
             linewidth=0.6,
-            alpha=0.75,
+            alpha=0.6,
         )
-        axes.scatter([], [], color=colour, edgecolor="black", label=label)
-        for index, point in enumerate(points):
-            # Neighbours on alternating sides, or their names would lie upon each other.
-            above = 1 if index % 2 else -1
-            radius = np.sqrt(point["nonzero_weights"] / 40) / 2
+        handles.append(axes.scatter([], [], color=colour, edgecolor="black", label=label))
+        for key, point in zip(keys, points, strict=False):
+            # Names would lie upon each other: a key here, its name in the legend. Ours stand
+            # above their circles, the published ones below.
+            side = 1 if points is rows else -1
+            radius = np.sqrt(point["nonzero_weights"] / 60) / 2
             axes.annotate(
-                point["name"],
+                str(key),
                 (point["score"], 100 * point["accuracy"]),
-                xytext=(0, above * (radius + 7)),
+                xytext=(0, side * (radius + 6)),
                 textcoords="offset points",
                 ha="center",
                 va="center",
-                fontsize=8,
-                color="dimgrey" if points is theirs else "black",
+                fontsize=9,
+                fontweight="bold" if points is rows else "normal",
+                color="black" if points is rows else "dimgrey",
             )
+            handles.append(Line2D([], [], linestyle="", label=f"{key}  {point['name']}"))
     axes.set(
         xscale="log",
         xlabel="official inference cost (VGG10 w8a8 = 1); circle area: nonzero weights",
         ylabel="accuracy over all SNRs (%)",
     )
-    axes.margins(0.12)
+    axes.margins(x=0.12, y=0.2)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(
+        handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), handlelength=1
+    )
     return _png(figure)
 
 
@@ -149,7 +156,9 @@ def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
     weights = np.array([layer["weights"] for layer in layers])
     axes.barh(names, nonzero, color="tab:blue", label="nonzero")
     bars = axes.barh(names, weights - nonzero, left=nonzero, color="lightgrey", label="zero")
-    axes.bar_label(bars, [f"{1 - n / w:.0%} zero" for n, w in zip(nonzero, weights, strict=True)])
+    axes.bar_label(
+        bars, [f"{1 - n / w:.0%} zero" for n, w in zip(nonzero, weights, strict=True)], padding=3
+    )
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.tick_params(axis="y", labelsize=8)

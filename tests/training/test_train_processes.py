@@ -1,0 +1,138 @@
+"""Training in several processes, and killed ones: whole runs in processes of their own."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import checkpoint as checkpoints
+from models.checkpoint import build_network
+from models.config import NetConfig
+from training.synthesis import write_dataset
+from training.twin import initialise_ranges
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
+
+TRAIN = """
+import json, sys
+import torch
+torch.set_num_threads(1)
+from models import checkpoint
+from models.config import NetConfig
+from training.data import RadioMLData
+from training.module import Recipe
+from training.prune_run import Retraining, fixed_steps, prune
+from training.train import train
+from tests.training.test_train_processes import TINY
+
+kind, data, out, start, batch, devices = sys.argv[1:]
+source = RadioMLData(data, int(batch), min_snr=0, seed=1)
+if kind == "train":
+    recipe = Recipe(epochs=6, float_epochs=2, t0=2)
+    train(TINY, source, out, recipe, devices=int(devices), progress=False, accelerator="cpu")
+else:
+    prune(checkpoint.load(start), source, out, fixed_steps([0.3, 0.3, 0.3]),
+          Retraining(rounds=2, t0=1), progress=False, accelerator="cpu")
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "data.h5"
+    write_dataset(path, 10, 1, jobs=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("start") / "start.pth"
+    network = build_network(TINY)
+    initialise_ranges(network)
+    checkpoints.save(path, network, TINY, {"data_label": "synthetic", "accuracy": 0.04})
+    return path
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+
+
+def command(kind: str, data: Path, out: Path, start: Path, batch: int, devices: int = 1):
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        TRAIN,
+        kind,
+        *map(str, (data, out, start, batch, devices)),
+    ]
+
+
+def losses(out: Path) -> list[float]:
+    history = checkpoints.load(out / "last.pth").info["history"]
+    return [row["train_loss"] for row in history] + [row["val_loss"] for row in history]
+
+
+def test_two_processes_equal_one_with_the_double_batch(data, start, tmp_path):
+    one = command("train", data, tmp_path / "one", start, 128)
+    subprocess.run(one, env=environment(), check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = tmp_path / "script.py"
+    script.write_text(TRAIN)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--master-addr", "127.0.0.1", "--master-port", str(port), str(script)),
+            *map(str, ("train", data, tmp_path / "two", start, 64, 2)),
+        ],
+        env=environment(),
+        check=True,
+    )
+    # Sums in another order, amplified by what they move across a threshold.
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-3)
+    frames = [checkpoints.load(tmp_path / n / "last.pth").info["frames"] for n in ("one", "two")]
+    assert frames[0] == frames[1]
+
+
+@pytest.mark.parametrize("kind", ["train", "prune"])
+def test_killed_ten_times_ends_like_an_uninterrupted_run(kind, data, start, tmp_path):
+    began = time.monotonic()
+    whole = command(kind, data, tmp_path / "whole", start, 64)
+    subprocess.run(whole, env=environment(), check=True)
+    duration = time.monotonic() - began
+    killed, random_moments = 0, random.Random(1)
+    cut = command(kind, data, tmp_path / "cut", start, 64)
+    for _ in range(10):
+        process = subprocess.Popen(cut, env=environment(), start_new_session=True)
+        try:
+            process.wait(random_moments.uniform(0.2, 1.0) * duration)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+    subprocess.run(cut, env=environment(), check=True)
+    assert killed > 0
+    names = (
+        ["last.pth", "best.pth"] if kind == "train" else [f"iteration_0{i}.pth" for i in range(3)]
+    )
+    for name in names:
+        one, other = (checkpoints.load(tmp_path / f / name) for f in ("whole", "cut"))
+        assert one.info["accuracy"] == other.info["accuracy"]
+        for key, value in one.network.state_dict().items():
+            assert torch.equal(value, other.network.state_dict()[key]), key
+    if kind == "prune":
+        tables = [json.loads((tmp_path / f / "prune.json").read_text()) for f in ("whole", "cut")]
+        assert tables[0] == tables[1]
