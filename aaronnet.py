@@ -16,8 +16,11 @@ from typing import Annotated
 import typer
 
 import build.cli
+import build.cli_sim
+import deploy.cli
 import deploy.cli_demo
 import models.cli
+import training.cli
 import training.cli_data
 import training.cli_quantize
 from models.errors import BadInput, CheckFailed
@@ -55,14 +58,22 @@ def options(
 
 app.add_typer(training.cli_data.app, name="data", help="Synthesise, inspect and check data.")
 for command in (
+    training.cli.train,
+    training.cli.prune,
+    training.cli.test,
     models.cli.cost,
     models.cli.export,
     training.cli_quantize.quantize,
     build.cli.build,
     build.cli.boards,
-    deploy.cli_demo.demo,
+    build.cli_sim.simulate,
+    build.cli_sim.synth,
+    deploy.cli.deploy,
 ):
     app.command()(command)
+app.add_typer(deploy.cli.app, name="board", help="Serve a virtual board, prepare comparisons.")
+app.command()(training.cli.report)
+app.command()(deploy.cli_demo.demo)
 
 
 def be_quiet() -> None:
