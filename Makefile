@@ -3,9 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BOARD_VENV := .venv-board
+BOARD_STAMP := $(BOARD_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint test test-slow benchmark clean
+.PHONY: help setup board-env demo lint test test-slow benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +21,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v g++ >/dev/null || { echo "setup: no g++ found; install a C++ compiler (Debian: apt-get install g++)" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+board-env: $(BOARD_STAMP) ## create .venv-board with the unmodified pynq, for the virtual board
+
+# An environment of its own, as on a board: pynq 4.0.0 needs numpy < 2 and another grpcio.
+$(BOARD_STAMP): constraints-board.txt $(STAMP)
+	"$(PYTHON)" -m venv $(BOARD_VENV)
+	$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-board.txt pynq h5py finn-plus-driver
 	@touch $@
 
 demo: $(STAMP) ## the whole chain on synthetic data, report in out/demo
