@@ -26,6 +26,7 @@ class Calls:
 
     def __init__(self, remote: bool):
         self.remote, self.broken = remote, False
+        self._buffers: list[Any] = []
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         if remote:
             # A daemon: a call that never returns must not keep the program from ending.
@@ -46,17 +47,31 @@ class Calls:
             CheckFailed: the board does not answer, is gone, or refuses.
         """
         if not self.remote:
-            return function(*arguments)
+            try:
+                return function(*arguments)
+            except (RuntimeError, MemoryError, OSError) as error:
+                raise CheckFailed(f"the board failed: {error}") from error
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._work.put((function, arguments, answer))
         try:
             result, error = answer.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
-            self.broken = True
+            self._abandon()
             raise CheckFailed(f"the board did not answer for {ANSWER_SECONDS:.0f} s") from None
         if error is None:
             return result
         raise self._translated(error) from error
+
+    def keep(self, buffer: Any) -> Any:
+        """Return a buffer of the board, remembered for `_abandon`."""
+        self._buffers.append(buffer)
+        return buffer
+
+    def _abandon(self) -> None:
+        """The board is gone: no buffer's finalizer may call it and wait for an answer."""
+        self.broken = True
+        for buffer in self._buffers:
+            buffer.freed = True
 
     def _translated(self, error: Exception) -> Exception:
         import grpc
@@ -64,7 +79,7 @@ class Calls:
         if isinstance(error, grpc.RpcError):
             code, details = error.code(), error.details()
             if code == grpc.StatusCode.UNAVAILABLE:
-                self.broken = True
+                self._abandon()
                 return CheckFailed(
                     "the connection to the board was lost; is it still on, is its server running?"
                 )

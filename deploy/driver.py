@@ -134,7 +134,7 @@ class Classifier:
         def one(port: Port) -> Any:
             shape = (self.batch, *port.packed[1:])
             try:
-                return self._calls(lambda: allocate(shape, dtype=np.uint8))
+                return self._calls.keep(self._calls(lambda: allocate(shape, dtype=np.uint8)))
             except CheckFailed as error:
                 size = self.batch * port.frame_bytes
                 raise BadInput(

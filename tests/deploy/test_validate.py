@@ -314,6 +314,35 @@ def test_a_server_killed_in_the_middle_of_a_transfer(package: Package, tmp_path:
 
 
 @needs_board_env
+def test_a_server_that_hangs(package: Package, tmp_path: Path) -> None:
+    impatient = (
+        "import sys, deploy.device, deploy.validate, deploy.console;"
+        "deploy.device.ANSWER_SECONDS = 2.0;"
+        "deploy.console.end(deploy.validate.main(sys.argv[1:]))"
+    )
+    with (
+        server_process(package, "127.0.0.23", 2.0) as server,
+        subprocess.Popen(
+            [str(BOARD_PYTHON), "-c", impatient, str(package.folder)],
+            cwd=ROOT,
+            env=os.environ | {"PYNQ_REMOTE_DEVICES": "127.0.0.23"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as client,
+    ):
+        assert server.stdout is not None
+        assert server.stdout.readline() == "transfer\n"
+        server.send_signal(signal.SIGSTOP)
+        try:
+            out, err = client.communicate(timeout=60)
+        finally:
+            client.kill()
+    assert client.returncode == 1 and out == ""
+    assert err == "validate: the board did not answer for 2 s\n"
+
+
+@needs_board_env
 def test_no_server_at_all(package: Package) -> None:
     assert_one_line(run_validate(package.folder, address="127.0.0.15"), 2, "no board answers at")
 

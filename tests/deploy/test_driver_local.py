@@ -1,0 +1,159 @@
+"""The driver on a board itself: pynq's local interface, played by a stand-in for the module."""
+
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from deploy.driver import Classifier
+from deploy.errors import BadInput, CheckFailed
+from deploy.package import Package
+from deploy.validate import validate
+from deploy.virtual_board.overlay import write_overlay
+from tests.deploy.packages import ToyAccelerator, make_package
+
+SECONDS = 0.002
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    made = make_package(tmp_path_factory.mktemp("local") / "package")
+    write_overlay(made)
+    return made
+
+
+class Memory:
+    """Physical memory: buffers by address."""
+
+    def __init__(self, limit: int = 1 << 30):
+        self.buffers: dict[int, np.ndarray] = {}
+        self.limit = limit
+
+    def allocate(self, shape, dtype):
+        size = int(np.prod(shape))
+        if size > self.limit:
+            raise MemoryError("no contiguous memory")
+        buffer = np.zeros(shape, dtype).view(LocalBuffer)
+        buffer.device_address = 0x2_0000_0000 + len(self.buffers) * 0x1000_0000
+        self.buffers[buffer.device_address] = buffer
+        return buffer
+
+
+class LocalBuffer(np.ndarray):
+    def flush(self):
+        pass
+
+    def invalidate(self):
+        pass
+
+    def freebuffer(self):
+        pass
+
+
+class Dma:
+    """An IODMA; `start` is called with its registers."""
+
+    def __init__(self, start):
+        self.registers, self.start, self.ready_at = {}, start, None
+
+    def write(self, offset, value):
+        assert type(value) is int
+        self.registers[offset] = value
+        if offset == 0:
+            self.start()
+
+    def read(self, offset=0):
+        if self.ready_at is None:
+            return 4
+        if time.perf_counter() < self.ready_at:
+            return 1
+        self.ready_at = None
+        return 6
+
+
+@pytest.fixture
+def board(package: Package, monkeypatch: pytest.MonkeyPatch):
+    """A pynq module whose board computes with the toy accelerator, SECONDS a transfer."""
+    memory, accelerator = Memory(), ToyAccelerator(package)
+    world = SimpleNamespace(memory=memory, hangs=False, name="zcu104", transfers=0)
+
+    def run():
+        data, result = (
+            memory.buffers[dma.registers[0x10] | dma.registers[0x14] << 32] for dma in (idma, odma)
+        )
+        frames = idma.registers[0x1C]
+        assert frames == odma.registers[0x1C]
+        run = accelerator.run(np.asarray(data[:frames]).reshape(frames, -1))
+        result[:frames] = run.results.reshape(frames, *result.shape[1:])
+        world.transfers += 1
+        odma.ready_at = time.perf_counter() + (1e9 if world.hangs else SECONDS)
+
+    idma, odma = Dma(run), Dma(lambda: None)
+    overlay = SimpleNamespace(ip_dict={"idma0": {}, "odma0": {}}, idma0=idma, odma0=odma)
+    rail = SimpleNamespace(power=SimpleNamespace(value=2.5))
+    device = SimpleNamespace(name=world.name, capabilities={"MEMORY_MAPPED": True})
+    pynq = SimpleNamespace(
+        Device=SimpleNamespace(active_device=device),
+        Overlay=lambda path, device: overlay,
+        allocate=memory.allocate,
+        get_rails=lambda: {"INT": rail},
+    )
+    monkeypatch.setitem(sys.modules, "pynq", pynq)
+    monkeypatch.setitem(sys.modules, "pynq.ps", SimpleNamespace(ON_TARGET=True))
+    monkeypatch.delenv("PYNQ_REMOTE_DEVICES", raising=False)
+    return world
+
+
+def test_times_are_measured(board, package: Package) -> None:
+    frames = np.random.default_rng(0).normal(size=(100, 1024, 2))
+    with Classifier(package, batch=30) as classifier:
+        np.testing.assert_array_equal(
+            classifier.predict(frames), ToyAccelerator(package).predict(frames)
+        )
+        timing = classifier.timing
+    assert not classifier.virtual and timing.source == "measured" and board.transfers == 4
+    assert 4 * SECONDS <= timing.accelerator_seconds <= timing.seconds
+    assert timing.latency_seconds is None and timing.interval_seconds is None
+
+
+def test_validation_of_a_real_board(board, package: Package) -> None:
+    facts = validate(package, sweep=(1, 64))
+    assert facts["agrees"] and facts["times"] == "measured" and facts["compared"] == 624
+    assert SECONDS <= facts["latency_seconds"] < 1
+    assert 0 < facts["frames_per_second"] <= 64 / SECONDS
+    assert facts["power_watts"] == {"INT": 2.5}
+
+
+def test_an_accelerator_that_hangs_is_given_up(board, package: Package) -> None:
+    board.hangs = True
+    with Classifier(package, timeout=0.2) as classifier, pytest.raises(CheckFailed, match="hangs"):
+        classifier.predict(np.zeros((1, 1024, 2)))
+    with (
+        Classifier(package) as classifier,
+        pytest.raises(CheckFailed, match="not idle"),
+    ):
+        classifier.predict(np.zeros((1, 1024, 2)))
+
+
+def test_memory_runs_out(board, package: Package) -> None:
+    board.memory.limit = 1 << 20
+    with pytest.raises(BadInput, match="no contiguous memory.*use a smaller batch"):
+        Classifier(package, batch=1000)
+
+
+def test_no_pynq_and_no_board(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYNQ_REMOTE_DEVICES", raising=False)
+    monkeypatch.setitem(sys.modules, "pynq", None)
+    with pytest.raises(BadInput, match="no working pynq"):
+        Classifier(package)
+
+    class Device:
+        @property
+        def active_device(self):
+            raise RuntimeError("No Devices Found")
+
+    monkeypatch.setitem(sys.modules, "pynq", SimpleNamespace(Device=Device()))
+    with pytest.raises(BadInput, match="no PYNQ board"):
+        Classifier(package)
