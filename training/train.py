@@ -107,7 +107,8 @@ def train(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp" if processes * num_nodes > 1 else "auto",
+        # Ranges are unused in floating point, and the averaged weights always.
+        strategy="ddp_find_unused_parameters_true" if processes * num_nodes > 1 else "auto",
         precision=precision,
         gradient_clip_val=recipe.clip,
         callbacks=[*_stoppers(recipe), *_bar(progress), *callbacks, keeper],

@@ -1,0 +1,93 @@
+"""The zoo finds checkpoints by name, and its cards tell the truth."""
+
+import json
+
+import pytest
+import torch
+
+from models import checkpoint as checkpoints
+from models import zoo
+from models.checkpoint import build_network
+from models.config import NetConfig
+from models.errors import BadInput, CheckFailed
+from models.files import sha256
+from training.synthesis import write_dataset
+from training.twin import initialise_ranges
+from training.zoo import add, learning_curve
+
+TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
+INFO = {
+    "data_label": "synthetic test",
+    "seed": 1,
+    "command": "aaronnet train",
+    "frames": 300,
+    "epochs": 2,
+    "wall_seconds": 1.0,
+    "device": "CPU",
+    "history": [
+        {"frames": 100, "phase": "float", "val_accuracy": 0.1},
+        {"frames": 200, "phase": "quantized", "val_accuracy": 0.2},
+    ],
+}
+
+
+@pytest.fixture
+def trained(tmp_path):
+    torch.manual_seed(0)
+    network = build_network(TINY)
+    initialise_ranges(network)
+    checkpoints.save(tmp_path / "trained.pth", network, TINY, INFO)
+    return tmp_path / "trained.pth"
+
+
+def test_add_measures_and_find_returns(trained, tmp_path):
+    write_dataset(tmp_path / "data.h5", 2, 7, jobs=1)
+    folder = tmp_path / "zoo"
+    card = add(trained, "aaronnet32++", tmp_path / "data.h5", go_on="again", folder=folder)
+    (entry,) = zoo.entries(folder)
+    assert entry.card == json.loads(json.dumps(card))
+    assert card["tested_on"].startswith("624 test frames of synthetic")
+    assert card["sha256"] == sha256(entry.path) and card["continue"] == "again"
+    assert card["learning_curve"][-1] == {"frames": 300, "phase": "quantized", "accuracy": 0.2}
+    assert zoo.find("aaronnet32++", folder) == entry.path
+    assert zoo.find(trained, folder) == trained
+    with pytest.raises(BadInput, match="holds aaronnet32\\+\\+"):
+        zoo.find("vgg10", folder)
+
+
+def test_unknown_names_are_left_to_the_loader(tmp_path):
+    assert str(zoo.find("other.pth", tmp_path)) == "other.pth"
+    assert zoo.entries(tmp_path) == []
+    with pytest.raises(BadInput, match="holds nothing yet"):
+        zoo.find("aaronnet48", tmp_path)
+
+
+def test_a_checkpoint_without_its_card_is_reported(trained):
+    with pytest.raises(BadInput, match="no readable card"):
+        zoo.entries(trained.parent)
+
+
+def test_what_costs_too_much_or_hides_its_origin_is_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.zoo.inference_cost", lambda checkpoint: {"score": 0.5})
+    with pytest.raises(CheckFailed, match="0.0157 at most"):
+        add(trained, "aaronnet32++", tmp_path / "data.h5", folder=tmp_path / "zoo")
+    with pytest.raises(BadInput, match="no name"):
+        add(trained, "../outside", tmp_path / "data.h5", folder=tmp_path / "zoo")
+    loaded = checkpoints.load(trained)
+    checkpoints.save(trained, loaded.network, TINY, {})
+    with pytest.raises(BadInput, match="does not say its data_label"):
+        add(trained, "mine", tmp_path / "data.h5", folder=tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_the_zoos_own_cards_fit_their_checkpoints():
+    for entry in zoo.entries():
+        loaded = checkpoints.load(entry.path)
+        assert entry.card["sha256"] == sha256(entry.path)
+        assert entry.card["config"] == loaded.config.to_dict()
+        assert entry.card["data_label"] == loaded.data_label
+        assert entry.card["score"] <= zoo.LARGEST_SCORE.get(entry.name, float("inf"))
+
+
+def test_learning_curve_of_nothing():
+    assert learning_curve([]) == []

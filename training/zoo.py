@@ -1,0 +1,83 @@
+"""Put a trained checkpoint into the zoo, measured, with a card."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models import checkpoint as checkpoints
+from models import zoo
+from models.cost import inference_cost
+from models.errors import BadInput, CheckFailed
+from models.files import atomic, sha256, write_json
+from training.evaluate import Progress, evaluate
+from training.structured import parameters
+
+KEPT = ("seed", "command", "frames", "epochs", "wall_seconds", "device")
+
+
+def add(
+    path: str | Path,
+    name: str,
+    data: str | Path,
+    *,
+    go_on: str = "",
+    folder: Path = zoo.FOLDER,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Copy a checkpoint into the zoo and write its card.
+
+    Args:
+        path: the checkpoint.
+        name: its name in the zoo.
+        data: RadioML file; the card's accuracy is that on its official test split.
+        go_on: the command that continues its training.
+        folder: the zoo.
+        progress: told (frames done, frames in all).
+
+    Returns:
+        The card.
+
+    Raises:
+        BadInput: the name is no name, or the checkpoint does not say how it was trained.
+        CheckFailed: a pruned variant costs more than the published one.
+    """
+    if not name or Path(name).name != name:
+        raise BadInput(f"{name!r} is no name for a checkpoint")
+    loaded = checkpoints.load(path)
+    if missing := [key for key in ("data_label", *KEPT) if key not in loaded.info]:
+        raise BadInput(f"{path} does not say its {', '.join(missing)}; train it with `aaronnet`")
+    cost = inference_cost(loaded)
+    largest = zoo.LARGEST_SCORE.get(name)
+    if largest is not None and cost["score"] > largest:
+        raise CheckFailed(
+            f"{name} may cost {largest} at most, and {path} costs {cost['score']:.6f}"
+        )
+    facts = evaluate(loaded, data, progress=progress)
+    card = {
+        "name": name,
+        "config": loaded.config.to_dict(),
+        "data_label": loaded.data_label,
+        "tested_on": f"{facts['frames']} test frames of {facts['data']}",
+        **{key: facts[key] for key in ("accuracy", "snrs", "accuracy_per_snr")},
+        **{key: cost[key] for key in ("score", "compression", "nonzero_weights", "bit_ops")},
+        "parameters": parameters(loaded.network),
+        **{key: loaded.info[key] for key in KEPT},
+        "learning_curve": learning_curve(loaded.info.get("history", [])),
+        "continue": go_on,
+        "sha256": sha256(path),
+    }
+    target = folder / f"{name}.pth"
+    with atomic(target) as temporary:
+        shutil.copyfile(path, temporary)
+    write_json(target.with_suffix(".json"), card)
+    return card
+
+
+def learning_curve(history: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return accuracy over the frames trained on so far, one point an epoch."""
+    frames, curve = 0, []
+    for row in history:
+        frames += row["frames"]
+        curve.append({"frames": frames, "phase": row["phase"], "accuracy": row["val_accuracy"]})
+    return curve
