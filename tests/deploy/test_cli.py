@@ -74,7 +74,7 @@ def test_serve_says_when_it_listens_and_ends_when_told(package: Package, tmp_pat
     command = [sys.executable, "-c", "from deploy.cli import app; app()", "serve"]
     command += [str(package.folder), "--address", "127.0.0.17", "--json", str(facts)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not facts.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         told = json.loads(facts.read_text())

@@ -27,6 +27,7 @@ from tests.deploy.packages import (
 )
 from training.synthesis import synthesise
 
+pytestmark = pytest.mark.slow
 ADDRESS = "127.0.0.20"
 CELL = 4096
 WRITTEN = 20  # frames a class; the others of the sparse file are zeros
@@ -110,7 +111,6 @@ def served(tmp_path: Path, request: pytest.FixtureRequest):
 
 
 @needs_board_env
-@pytest.mark.slow
 @pytest.mark.parametrize("served", ["INT8"], indirect=True)
 def test_finns_validator_finds_the_accuracy_of_an_8_bit_input(served, full_size: Path) -> None:
     package, accelerator, folder = served
