@@ -22,7 +22,7 @@ def build(
         float | None, typer.Option(help="Frames/s to reach with the least resources.")
     ] = None,
     folding: Annotated[
-        Path | None, typer.Option(help="A folding JSON of FINN's to apply instead.")
+        str | None, typer.Option(help="A folding JSON of FINN's to apply instead, or: tuned.")
     ] = None,
     clock: Annotated[float | None, typer.Option(help="MHz; by default the board's.")] = None,
     logits: Annotated[

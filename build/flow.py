@@ -22,12 +22,13 @@ from build.environment import find_vivado, quiet, setup
 from build.frames import sample_frames, synthetic_frames
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
-from models.config import FRAME_CHANNELS, FRAME_LENGTH
+from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
 from models.console import progress
 from models.errors import BadInput
 from models.export import load_onnx, to_qonnx
 from models.files import existing_file, writable_folder, write_json
 
+TUNED = "tuned"
 SUPPORTED_VIVADO = "2022.2 or 2024.2"  # README of finn-plus 1.6.1
 
 
@@ -118,7 +119,8 @@ def build(
         to: "estimate", "hdl", "stitched" or "bitfile" (the last two need Vivado).
         fps: frames/s to reach with the least resources; without it and `folding` the fastest
             folding up to the line rate that fits the board comfortably.
-        folding: a folding JSON of FINN's to apply instead.
+        folding: a folding JSON of FINN's to apply instead, or "tuned" for the one that we ship for
+            the network's architecture and the board.
         clock: MHz; the board's default otherwise.
         logits: output the integer logits instead of the class index.
         frames: float32 (N, 2, 1024) to verify with, best over all SNRs; synthetic ones otherwise.
@@ -140,13 +142,10 @@ def build(
         raise BadInput(f"frames/s must be positive, not {fps:g}")
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
-    if folding is not None:
+    if folding is not None and folding != TUNED:
         existing_file(folding, "folding file")
     out = Path(out).absolute()
-    if (out / "build.json").exists():
-        # Only what a build of ours left is cleared; other files in the folder stay.
-        for name in ("finn", "intermediate_models", "report", "package"):
-            shutil.rmtree(out / name, ignore_errors=True)
+    clear(out)
     writable_folder(out)
     with quiet(out / "libraries.log", verbose):
         setup(out / "finn")
@@ -155,8 +154,12 @@ def build(
 
         if to not in TARGETS:
             raise BadInput(f"unknown target {to!r}; choose one of {', '.join(TARGETS)}")
+        chosen = find_board(board)
+        source = open_source(given)
+        if folding == TUNED:
+            folding = tuned_folding(source, chosen.name)
         request = Request(
-            board=(chosen := find_board(board)),
+            board=chosen,
             to=to,
             clock=clock or chosen.clock,
             fps=fps,
@@ -165,11 +168,14 @@ def build(
         )
         if to in ("stitched", "bitfile"):
             check_vivado(request)
-        source = open_source(given)
         if frames is None:
             frames = synthetic_frames()
         check_frames(frames)
-        seconds, verifier = run(source, request, out, frames, verbose, alter)
+        try:
+            seconds, verifier = run(source, request, out, frames, verbose, alter)
+        except BadInput:
+            clear(out)
+            raise
         from build import report
 
         facts = report.collect(source, request, out, verifier.results)
@@ -179,6 +185,23 @@ def build(
             _package(source, request, facts, out)
     write_json(out / "build.json", {"seconds": seconds, "to": to, "board": request.board.name})
     return BuildResult(out, last, facts, seconds)
+
+
+def tuned_folding(source: Source, board: str) -> Path:
+    """Return the folding that we ship for a network's architecture on a board.
+
+    Raises:
+        BadInput: there is none.
+    """
+    folder = Path(__file__).parent / "foldings"
+    config = source.checkpoint.config if source.checkpoint else None
+    shape = (config.family, config.filters, config.dense) if config else ()
+    for name, known in CONFIGS.items():
+        path = folder / f"{name}-{board}.json"
+        if shape == (known.family, known.filters, known.dense) and path.exists():
+            return path
+    there = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
+    raise BadInput(f"no tuned folding for {source.name} on {board}; there are {there}")
 
 
 def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> None:
@@ -197,6 +220,17 @@ def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> 
     if not graph.exists():
         graph = graph.with_name("step_minimize_bit_width.onnx")
     write_package(source, request, facts, out, graph, samples, label)
+
+
+def clear(out: Path) -> None:
+    """Remove what a build leaves in its folder; other files there stay."""
+    for name in ("finn", "intermediate_models", "report", "package", "driver", "bitfile"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in (
+        *("build.json", "report.json", "folding.json", "finn_build.yaml", "balance.png"),
+        *("network.onnx", "build_dataflow.log", "template_specialize_layers_config.json"),
+    ):
+        (out / name).unlink(missing_ok=True)
 
 
 def check_frames(frames: np.ndarray) -> None:

@@ -163,6 +163,7 @@ def test_streams_are_printed_only_when_asked(tmp_path, capfd):
         ({"fps": -1.0}, "frames/s must be positive"),
         ({"fps": 1.0, "folding": "folding.json"}, "either --fps or --folding"),
         ({"folding": "nowhere.json"}, "folding file nowhere.json does not exist"),
+        ({"folding": "tuned"}, "no tuned folding for small-hw4 on ZCU104; there are aaronnet32-"),
         ({"clock": 0.0}, "between 1 and 1000 MHz"),
         ({"frames": np.zeros((3, 1024, 2), np.float32)}, r"shape \(N, 2, 1024\)"),
         ({"given": paper_form()}, "float activations between its blocks.*aaronnet quantize"),
@@ -173,6 +174,15 @@ def test_bad_requests_are_refused_before_any_work(change, message, tmp_path):
     with pytest.raises(BadInput, match=message):
         build(**arguments)
     assert not (tmp_path / "out" / "intermediate_models").exists()
+
+
+def test_a_refused_build_leaves_nothing_half_made(tmp_path):
+    folding = tmp_path / "folding.json"
+    folding.write_text('{"Defaults": {}, "MVAU_rtl_99": {"PE": 1}}')
+    out = tmp_path / "out"
+    with pytest.raises(BadInput, match="is for another network: this one has no MVAU_rtl_99"):
+        build(small_checkpoint(), "ZCU104", out, folding=folding, frames=frames_for(1))
+    assert {path.name for path in out.iterdir()} <= {"libraries.log"}
 
 
 def test_float_activations_are_refused(tmp_path):
@@ -207,7 +217,9 @@ def test_folding_of_another_network_is_refused(built, tmp_path):
     check_folding(model, folding, "f")
     changes = {
         "has no MVAU_rtl_99": {"MVAU_rtl_99": {"PE": 1, "SIMD": 1}},
-        "MVAU_rtl_0 cannot be folded as PE=5, SIMD=1": {"MVAU_rtl_0": {"PE": 5, "SIMD": 1}},
+        "does not fit this network: MVAU_rtl_0 cannot be folded as PE=5, SIMD=1": {
+            "MVAU_rtl_0": {"PE": 5, "SIMD": 1}
+        },
     }
     for message, change in changes.items():
         with pytest.raises(BadInput, match=message):
@@ -258,3 +270,19 @@ def test_published_networks_build_for_zcu104(name, published, tmp_path):
     result = build(made, "ZCU104", tmp_path / "out", to="hdl", frames=frames)
     assert all(entry["mismatches"] == 0 for entry in result.report["verification"])
     assert result.report["hls_nodes"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("board", "cycles"), [("Pynq-Z2", 4112), ("ZCU104", 1024), ("RFSoC4x2", 266)]
+)
+def test_tuned_foldings_fit_their_boards(board, cycles, published, tmp_path):
+    from build.frames import synthetic_frames
+    from models.hardware import to_hardware
+
+    frames = synthetic_frames()
+    loaded = checkpoints.load(published("AaronNet32plusplus"))
+    made = to_hardware(loaded, 8, torch.from_numpy(frames))
+    result = build(made, board, tmp_path / "out", folding="tuned", frames=frames)
+    assert result.report["performance"]["cycles_per_frame"] <= cycles
+    assert all(amount["percent"] <= 100 for amount in result.report["resources"].values())
