@@ -234,19 +234,19 @@ def test_all_of_it_is_fetched_where_there_is_room(source, monkeypatch):
     import training.cache as module
 
     memory = namedtuple("memory", "available")
-    read = []
-    monkeypatch.setattr(module, "_read_through", read.append)
+    fetched = []
+    original = module._read_through
+    monkeypatch.setattr(module, "_read_through", lambda *given: fetched.append(given))
     cache = open_cache(source)
+    before = set(threading.enumerate())
     for available in (96 * 4096, 96 * 4096 * 2):
         monkeypatch.setattr(module.psutil, "virtual_memory", lambda a=available: memory(a))
         cache.fetch()
-    wait = [t for t in threading.enumerate() if t is not threading.current_thread() and t.daemon]
-    for thread in wait:
-        thread.join(1)
-    assert read == [cache_folder(source) / "frames.i16"]
-    monkeypatch.undo()
-    module._read_through(read[0])
-    module._read_through(read[0].with_name("nothing"))
+        for thread in set(threading.enumerate()) - before:
+            thread.join()
+    assert [path for path, _ in fetched] == [cache_folder(source) / "frames.i16"]
+    original(*fetched[0])
+    original(cache_folder(source) / "gone", fetched[0][1])
 
 
 def test_it_travels_to_worker_processes(source):
