@@ -238,13 +238,12 @@ class Classifier(lightning.LightningModule):
         self._uncalibrated = checkpoint["uncalibrated"]
 
     def _calibrate(self, x: Tensor) -> None:
+        if self.trainer.world_size > 1:
+            # Everyone's frames, in the order of one process with the whole batch: the same ranges.
+            x = self.all_gather(x).flatten(0, 1)
         self.network.eval()
         self.twin.calibrate(x)
         self.network.train()
-        if self.trainer.world_size > 1:
-            for name, parameter in self.network.named_parameters():
-                if "scaling_impl" in name:
-                    parameter.data.copy_(self.all_gather(parameter.data).mean())
         if self.average is not None:
             # The average starts here: what came before was another network.
             self.average.module.load_state_dict(self.network.state_dict())

@@ -39,7 +39,7 @@ from tests.training.test_train_processes import TINY
 kind, data, out, start, batch, devices = sys.argv[1:]
 source = RadioMLData(data, int(batch), min_snr=0, seed=1)
 if kind == "train":
-    recipe = Recipe(epochs=6, float_epochs=2, t0=2)
+    recipe = Recipe(epochs=6, float_epochs=2, t0=2, lr=0.0005)
     train(TINY, source, out, recipe, devices=int(devices), progress=False, accelerator="cpu")
 else:
     prune(checkpoint.load(start), source, out, fixed_steps([0.3, 0.3, 0.3]),
@@ -101,8 +101,11 @@ def test_two_processes_equal_one_with_the_double_batch(data, start, tmp_path):
         env=environment(),
         check=True,
     )
-    # Sums in another order, amplified by what they move across a threshold.
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=2e-3)
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    # Two of six epochs run in floating point: sums in another order, and nothing else.
+    assert [*two[:2], *two[6:8]] == pytest.approx([*one[:2], *one[6:8]], rel=1e-4)
+    # Then rounding falls on other sides of thresholds, which an untrained network amplifies.
+    assert two == pytest.approx(one, rel=2e-2)
     frames = [checkpoints.load(tmp_path / n / "last.pth").info["frames"] for n in ("one", "two")]
     assert frames[0] == frames[1]
 
