@@ -309,7 +309,5 @@ def check_folding(model: ModelWrapper, attributes: dict[str, Attributes], source
         if isinstance(nodes[name], VVAU):
             given.setdefault("SIMD", 1)
         if given not in choices:
-            text = ", ".join(f"{key}={value}" for key, value in given.items())
-            raise BadInput(
-                f"{source} does not fit this network: {name} cannot be folded as {text or 'nothing'}"
-            )
+            text = ", ".join(f"{key}={value}" for key, value in given.items()) or "nothing"
+            raise BadInput(f"{source} does not fit this network: {name} cannot be folded as {text}")
