@@ -33,10 +33,19 @@ ESTIMATE_STEPS = (
     "build.steps.folding.step_search_folding",
     "step_apply_folding_config",
     "step_minimize_bit_width",
+    "build.rtl.specialize.step_adapt_weights",
     "step_generate_estimate_reports",
 )
-HDL_STEPS = ("build.steps.streams.step_insert_streams", "step_hw_codegen")
-STITCHED_STEPS = ("step_generate_hardware", "step_create_stitched_ip")
+HDL_STEPS = (
+    "build.steps.streams.step_insert_streams",
+    "build.rtl.patches.step_patch_rtllib",
+    "step_hw_codegen",
+)
+STITCHED_STEPS = (
+    "build.rtl.patches.step_patch_rtllib",
+    "step_generate_hardware",
+    "step_create_stitched_ip",
+)
 BITFILE_STEPS = (
     "step_prepare_synthesis",
     "step_synthesize_bitfile",
