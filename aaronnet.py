@@ -23,6 +23,7 @@ import models.cli
 import training.cli
 import training.cli_data
 import training.cli_quantize
+import training.cli_zoo
 from models.errors import BadInput, CheckFailed
 
 LIBRARIES = ("torch", "brevitas", "qonnx", "onnx", "numpy", "lightning", "finn-plus")
@@ -72,6 +73,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(deploy.cli.app, name="board", help="Serve a virtual board, prepare comparisons.")
+app.add_typer(training.cli_zoo.app, name="zoo", help="List or add trained checkpoints.")
 app.command()(training.cli.report)
 app.command()(deploy.cli_demo.demo)
 

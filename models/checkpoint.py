@@ -24,6 +24,7 @@ from models.config import CONFIGS, NetConfig
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
 from models.vgg10 import VGG10
+from models.zoo import find
 
 FORMAT = 1
 UNKNOWN_DATA = "unknown (a bare state dict says nothing about its data)"
@@ -74,13 +75,13 @@ def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:
     """Load a checkpoint of ours or a published bare state dict.
 
     Args:
-        path: the .pth file.
+        path: the .pth file, or a name of the zoo.
         config: what the network is expected to be; without it the file says.
 
     Raises:
         BadInput: the file is missing, damaged, unsafe, or does not fit `config`.
     """
-    path = existing_file(path, "checkpoint")
+    path = existing_file(find(path), "checkpoint")
     content = _read(path)
     if "state_dict" in content:
         if content.get("format") != FORMAT:
@@ -104,7 +105,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise BadInput(
             f"checkpoint {path} is no checkpoint, or holds more than tensors and plain values"
         ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
         raise BadInput(f"checkpoint {path} is truncated or damaged; copy it again") from error
     if not isinstance(content, Mapping) or not content:
         raise BadInput(f"checkpoint {path} holds no state dict")

@@ -69,6 +69,10 @@ def test_damage_is_named(tmp_path, tiny):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match="truncated or damaged"):
         checkpoint.load(path)
+    for length in (0, 4, 100):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadInput, match="damaged|no checkpoint"):
+            checkpoint.load(path)
     path.write_text("# not a checkpoint")
     with pytest.raises(BadInput, match="no checkpoint"):
         checkpoint.load(path)
