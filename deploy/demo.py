@@ -5,8 +5,6 @@ is there to show that each stage feeds the next, not to compete.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from models.errors import BadInput, CheckFailed
 from models.export import export
 from models.files import writable_folder, write_json
 from models.hardware import to_hardware
+from training.cli_data import bar
 from training.data import RadioMLData
 from training.evaluate import evaluate
 from training.module import Recipe
@@ -179,14 +178,6 @@ class Demo:
         with bar(f"testing {loaded.config.name}") as told:
             accuracy = evaluate(loaded, self.data, progress=told)
         return {"accuracy": accuracy, "cost": inference_cost(loaded)}
-
-
-@contextmanager
-def bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar; yields what `progress` parameters take: (done, in all)."""
-    with progress() as display:
-        task = display.add_task(description, total=None)
-        yield lambda done, total: display.update(task, completed=done, total=total)
 
 
 def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
