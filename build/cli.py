@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+from models.cli import Json
 
 
 def build(

@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
+from models.cli import Json
+
 app = typer.Typer(no_args_is_help=True)
 
 PackageFolder = Annotated[Path, typer.Argument(help="Folder of an accelerator package.")]
 Data = Annotated[Path, typer.Option(help="HDF5 file in RadioML 2018.01A's layout.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
 Count = Annotated[
     int | None, typer.Option("-n", "--frames", min=1, help="About this many, evenly; default all.")
 ]

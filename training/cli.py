@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.cli import Json
 from training.cli_data import bar
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from training.distill import Distillation
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
 Data = Annotated[
     Path | None,
     typer.Option(help="RadioML file; without one, fresh frames are synthesised without end."),

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from models.cli import Json
+
 app = typer.Typer(no_args_is_help=True)
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
 File = Annotated[Path, typer.Argument(help="Data file in RadioML 2018.01A's layout (HDF5).")]
 CacheDir = Annotated[
     Path | None,

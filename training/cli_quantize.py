@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+from models.cli import Json
+
 SHOWN_FROM = 10  # dB
 
 

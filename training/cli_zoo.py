@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from models.cli import Json
 from training.cli_data import bar
 
 app = typer.Typer(invoke_without_command=True)
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
 
 
 @app.callback()
