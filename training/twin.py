@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed import nn as collectives
 
 from models.aaronnet import AaronNet
+from models.vgg10 import VGG10
 from training import kernels
 
 SMALLEST_STEP = 1e-10  # as Brevitas's scaling_min_val
@@ -42,7 +43,10 @@ class FakeQuant(torch.autograd.Function):
         grad_x = grad * inside
         # d/dstep of round(x/step) step: the rounding error inside, the bound outside.
         error = level.clamp_(ctx.low, ctx.high).sub_(ratio.mul_(inside))
-        grad_step = torch.dot(grad.reshape(-1), error.reshape(-1)).reshape(step.shape)
+        if grad.is_contiguous() and error.is_contiguous():
+            grad_step = torch.dot(grad.view(-1), error.view(-1)).reshape(step.shape)
+        else:  # channels last: a dot product would copy both
+            grad_step = error.mul_(grad).sum().reshape(step.shape)
         return grad_x, grad_step, None, None
 
 
@@ -98,6 +102,8 @@ class Twin(nn.Module):
         if x.device.type == "cpu" and x.dtype == torch.float32 and fits_kernels(network):
             x = self._run(network.quantize, x, None)[0]
             return self._run(network.classifier, self._features(network, x), None)[0]
+        if x.device.type == "cpu" and runs_channels_last(network):
+            x = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         return self._run(network, x, None)[0]
 
     def _features(self, network: AaronNet, x: Tensor) -> Tensor:
@@ -171,9 +177,11 @@ class Twin(nn.Module):
                 weight = (
                     quantized_weight(layer)[0] if self.quantized else _masked(layer, layer.weight)
                 )
-                x = F.conv1d(x, weight, layer.bias, layer.stride, layer.padding, 1, layer.groups)
+                x = _convolution(layer, x, weight)
             case nn.BatchNorm1d():
                 x = batch_norm(layer, x)
+            case nn.MaxPool1d() if x.ndim == 4:
+                x = F.max_pool2d(x, (1, layer.kernel_size))
             case nn.MaxPool1d() | nn.Flatten():
                 x = layer(x)
             case nn.ModuleList() | QuantLinear():
@@ -219,6 +227,14 @@ class Twin(nn.Module):
         return F.linear(x, weight, bias)
 
 
+def _convolution(layer: QuantConv1d, x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve (N, C, L), or (N, C, 1, L), whatever its order in memory."""
+    if x.ndim == 3:
+        return F.conv1d(x, weight, layer.bias, layer.stride, layer.padding, 1, layer.groups)
+    stride, padding = (1, *layer.stride), (0, *layer.padding)
+    return F.conv2d(x, weight.unsqueeze(2), layer.bias, stride, padding, 1, layer.groups)
+
+
 def fits_kernels(network: nn.Module) -> bool:
     """Return whether a network can run on `training.kernels`: a paper-form AaronNet, not wide."""
     return (
@@ -228,13 +244,25 @@ def fits_kernels(network: nn.Module) -> bool:
     )
 
 
+def runs_channels_last(network: nn.Module) -> bool:
+    """Return whether to train with the channels last in memory: VGG10, twice as fast on CPUs.
+
+    Evaluation keeps the order of torch's layers, and so their rounding, bit by bit.
+    """
+    return network.training and isinstance(network, VGG10)
+
+
 def batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Normalise (N, C) or (N, C, L); while training in several processes, over all their batches.
+    """Normalise (N, C, ...); while training in several processes, over all their batches.
 
     torch's SyncBatchNorm does this on GPUs only.
     """
     if not norm.training or _processes() == 1:
-        return norm(x)
+        if x.ndim < 4:
+            return norm(x)
+        norm.num_batches_tracked += 1  # what BatchNorm1d would do, had it not asked for (N, C, L)
+        running = norm.running_mean, norm.running_var
+        return F.batch_norm(x, *running, norm.weight, norm.bias, True, norm.momentum, norm.eps)
     dims = tuple(dim for dim in range(x.ndim) if dim != 1)
     var, mean = torch.var_mean(x, dims, correction=0)
     gain, shift = normalisation([norm], mean, var, x.numel() // x.shape[1])

@@ -49,6 +49,8 @@ def ready(config: NetConfig) -> torch.nn.Module:
 def test_twin_gives_brevitas_numbers_and_gradients(config, monkeypatch):
     # tests/training/test_kernels.py compares those with torch's layers.
     monkeypatch.setattr("training.twin.fits_kernels", lambda network: False)
+    # In float32 its sums round differently; the next test compares in float64.
+    monkeypatch.setattr("training.twin.runs_channels_last", lambda network: False)
     network = ready(config)
     x, y = torch.randn(16, 2, 1024), torch.randint(0, 24, (16,))
     network.eval()
@@ -66,6 +68,25 @@ def test_twin_gives_brevitas_numbers_and_gradients(config, monkeypatch):
                 found.grad, expected.grad, rtol=5e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
             )
     assert compared > 10
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_channels_last_gives_the_same_gradients_and_statistics(quantized, monkeypatch):
+    network = ready(TINY_VGG).double().train()
+    other = copy.deepcopy(network)
+    x, y = torch.randn(16, 2, 1024, dtype=torch.float64), torch.randint(0, 24, (16,))
+    for kind, net in (("last", network), ("first", other)):
+        if kind == "first":
+            monkeypatch.setattr("training.twin.runs_channels_last", lambda network: False)
+        twin = Twin(net)
+        twin.quantized = quantized
+        F.cross_entropy(twin(x), y).backward()
+    for (name, p), q in zip(network.named_parameters(), other.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None), name
+        if p.grad is not None:
+            torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-12)
+    for (name, p), q in zip(network.named_buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(p, q, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_twin_in_floating_point_is_not_quantized():
