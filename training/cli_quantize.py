@@ -11,7 +11,7 @@ SHOWN_FROM = 10  # dB
 
 
 def quantize(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint in paper form (.pth).")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint in paper form, or its name.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint to write (.pth).")],
     bits: Annotated[
         int, typer.Option(min=2, max=8, help="Bits of the activations between the blocks.")
@@ -23,16 +23,21 @@ def quantize(
         Path | None, typer.Option(help="RadioML file; without one frames are synthesised.")
     ] = None,
     frames: Annotated[int, typer.Option(min=24, help="Frames to calibrate on.")] = 2496,
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames a batch of fine-tuning.")] = 256,
+    epoch_frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of an epoch of fine-tuning; by default all.")
+    ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.001,
+    resume: Annotated[bool, typer.Option(help="Go on with interrupted fine-tuning.")] = True,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     json: Json = None,
 ) -> None:
     """Turn a network into the form that dataflow hardware can run, and say what that costs.
 
     The branches of the first layer are fused exactly; quantizers are put between the blocks and
-    calibrated on training frames.
+    calibrated on training frames. Interrupted while fine-tuning, run it again.
     """
-    import tempfile
+    import shutil
 
     from models import checkpoint as checkpoints
     from models.console import err, print_table, progress
@@ -43,13 +48,13 @@ def quantize(
     from training.distill import Distillation
     from training.evaluate import evaluate
     from training.module import Recipe
-    from training.train import train
+    from training.train import commands_after, train
 
     original = checkpoints.load(checkpoint)
     if data is None:
-        source = SyntheticData(seed=seed)
+        source = SyntheticData(batch_size, frames_per_epoch=epoch_frames or 1 << 17, seed=seed)
     else:
-        source = RadioMLData(data, seed=seed)
+        source = RadioMLData(data, batch_size, seed=seed)
         source.prepare_data()
         source.setup()
     with err.status("calibrating"):
@@ -59,15 +64,23 @@ def quantize(
     made.info["calibrated_on"] = source.label
     networks = {"original": original, f"{bits} bits": made}
     if finetune and made is not original:
-        with tempfile.TemporaryDirectory() as folder:
-            teacher = Distillation(original.network)
-            recipe = Recipe(finetune, lr=lr, t0=0)
-            best = train(made, source, folder, recipe, distillation=teacher, seed=seed)
-            tuned = checkpoints.load(best)
+        work = out.with_name(f"{out.name}.finetune")
+        shorter = None if data is None or epoch_frames is None else epoch_frames // batch_size
+        best = train(
+            *(made, source, work, Recipe(finetune, lr=lr, t0=0)),
+            distillation=Distillation(original.network),
+            seed=seed,
+            batches_per_epoch=shorter and max(shorter, 1),
+            resume=resume,
+        )
+        tuned = checkpoints.load(best)
         tuned.info.pop("sha256", None)
         tuned.info["quantized_from"] = made.info["quantized_from"]
         networks[f"{bits} bits, fine-tuned"] = made = tuned
+    else:
+        made.info["command"] = commands_after(original.info)
     checkpoints.save(out, made.network, made.config, made.info)
+    shutil.rmtree(out.with_name(f"{out.name}.finetune"), ignore_errors=True)
     facts: dict = {"checkpoint": str(out), "network": made.config.name, "bits": bits}
     facts |= {"data": source.label, "trained_on": made.data_label, "networks": {}}
     for name, network in networks.items():

@@ -182,7 +182,7 @@ class Keeper(lightning_callbacks.Checkpoint):
             "data_label": trainer.datamodule.label,
             "accuracy": model.history[-1]["val_accuracy"],
             "seed": self.identity["seed"],
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": commands_after(before),
             "device": f"{trainer.num_devices} x {_device_name(trainer)}",
             "recipe": self.identity["recipe"],
             "epochs": before.get("epochs", 0) + len(model.history),
@@ -198,6 +198,12 @@ class Keeper(lightning_callbacks.Checkpoint):
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
+
+
+def commands_after(info: dict[str, Any]) -> str:
+    """Return the commands that led to a checkpoint made now from one with `info`, in a line."""
+    now = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return "; ".join([*filter(None, [info.get("command")]), now])
 
 
 def _finished_epochs(state: Path, identity: dict[str, Any]) -> int:
