@@ -154,7 +154,7 @@ class Classifier(lightning.LightningModule):
         x, y, _ = batch
         if self._uncalibrated and not self.in_float:
             self._calibrate(x)
-        scores = self(x).float()
+        scores = _full_precision(self(x))
         loss = F.cross_entropy(scores, y, label_smoothing=self.recipe.label_smoothing)
         if self.distillation is not None:
             loss = self.distillation.loss(x, scores, loss)
@@ -179,7 +179,7 @@ class Classifier(lightning.LightningModule):
     def validation_step(self, batch: Batch, number: int) -> None:
         """Count what is right."""
         x, y, _ = batch
-        scores = self._validated(x).float()
+        scores = _full_precision(self._validated(x))
         self._count("val", scores, y, F.cross_entropy(scores, y))
 
     def on_validation_epoch_end(self) -> None:
@@ -272,6 +272,11 @@ class Classifier(lightning.LightningModule):
             sums = self.all_gather(sums).sum(0)
         loss, right, frames = sums.tolist()
         return loss / frames, right / frames, int(frames)
+
+
+def _full_precision(scores: Tensor) -> Tensor:
+    """Return scores that mixed precision computed in 16 bits in 32; others as they are."""
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def prunable(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -7,6 +7,7 @@ out/tensorboard/         the same for TensorBoard
 """
 
 import csv
+import ctypes
 import logging
 import pickle
 import platform
@@ -32,6 +33,8 @@ from models.errors import BadInput
 from models.files import atomic, writable_folder
 from training.distill import Distillation
 from training.module import Classifier, Recipe
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 STATE, LAST, BEST = "state.ckpt", "last.pth", "best.pth"
 
@@ -81,6 +84,7 @@ def train(
     recipe = recipe or Recipe()
     folder = writable_folder(out_folder)
     _quiet()
+    _keep_memory()
     lightning.seed_everything(seed, verbose=False)
     fresh = isinstance(start, NetConfig)
     config, info = (start, {}) if fresh else (start.config, start.info)
@@ -278,6 +282,19 @@ def _device_name(trainer: lightning.Trainer) -> str:
     if isinstance(trainer.accelerator, lightning.pytorch.accelerators.CUDAAccelerator):
         return torch.cuda.get_device_name()
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _keep_memory() -> None:
+    """Make glibc keep what tensors leave: each step's are as large as those of the step before.
+
+    Giving the pages back and faulting them in anew took a fifth (AaronNet48) to a third (VGG10) of
+    the time on CPUs. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc accepts
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TOP_PAD, 64 << 20)
 
 
 def _quiet() -> None:
