@@ -24,6 +24,7 @@ from models.config import CONFIGS, NetConfig
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
 from models.vgg10 import VGG10
+from models.zoo import FOLDER as ZOO
 from models.zoo import find
 
 FORMAT = 1
@@ -90,6 +91,9 @@ def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:
         own = NetConfig.from_dict(content["config"])
     else:
         state, info, own = content, {}, infer_config(content, path)
+    if path.parent == ZOO:
+        # A pruned variant has its parent's configuration; in reports it goes by its own name.
+        own = own.changed(name=path.stem)
     info["sha256"] = sha256(path)
     config = config or own
     network = build_network(config)

@@ -15,6 +15,7 @@ NAMES = (
     "vgg10",
     *("aaronnet32", "aaronnet32+", "aaronnet32++"),
     *("aaronnet48", "aaronnet48+", "aaronnet48++"),
+    *("aaronnet32++-hw8", "aaronnet32++-hw6", "aaronnet48+-hw8", "aaronnet48+-hw6"),
 )
 """What the zoo is to hold; a name whose checkpoint is missing has not been trained yet."""
 

@@ -56,7 +56,7 @@ def add(
     facts = evaluate(loaded, data, progress=progress)
     card = {
         "name": name,
-        "config": loaded.config.to_dict(),
+        "config": loaded.config.changed(name=name).to_dict(),  # as `checkpoints.load` names it
         "data_label": loaded.data_label,
         "tested_on": f"{facts['frames']} test frames of {facts['data']}",
         **{key: facts[key] for key in ("accuracy", "snrs", "accuracy_per_snr")},

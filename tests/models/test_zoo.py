@@ -55,6 +55,16 @@ def test_add_measures_and_find_returns(trained, tmp_path):
         zoo.find("vgg10", folder)
 
 
+def test_a_variant_goes_by_its_own_name(trained, tmp_path, monkeypatch):
+    write_dataset(tmp_path / "data.h5", 2, 7, jobs=1)
+    folder = tmp_path / "zoo"
+    card = add(trained, "mine+", tmp_path / "data.h5", folder=folder)
+    monkeypatch.setattr("models.checkpoint.ZOO", folder)
+    assert checkpoints.load(folder / "mine+.pth").config.to_dict() == card["config"]
+    assert card["config"]["name"] == "mine+"
+    assert checkpoints.load(trained).config.name == "tiny"
+
+
 def test_unknown_names_are_left_to_the_loader(tmp_path):
     assert str(zoo.find("other.pth", tmp_path)) == "other.pth"
     assert zoo.entries(tmp_path) == []
