@@ -28,6 +28,9 @@ def build(
     logits: Annotated[
         bool, typer.Option(help="Output the logits (integers) instead of the class index.")
     ] = False,
+    size_fifos: Annotated[
+        bool, typer.Option("--size-fifos", help="Size FIFOs by simulating the HDL (minutes).")
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(help="RadioML file to verify with, instead of synthetic frames."),
@@ -54,6 +57,7 @@ def build(
         folding=folding,
         clock=clock,
         logits=logits,
+        size_fifos=size_fifos,
         frames=frames,
         verbose=_verbose(),
     )

@@ -54,12 +54,13 @@ def simulate(
         if path is not None:
             writable_folder(path.parent)
     opened = open_build(folder)
-    batch, label = choose_frames(frames)
+    chosen = choose_frames(frames)
     with progress() as bar:
-        task = bar.add_task("simulate", total=len(batch))
+        task = bar.add_task("simulate", total=len(chosen.x))
         facts = simulate_build(
             opened,
-            batch,
+            chosen.x,
+            chosen.classes,
             per_node=nodes,
             fast=fast,
             stall=stall,
@@ -68,17 +69,18 @@ def simulate(
             wave=wave,
             advance=lambda count: bar.advance(task, count),
         )
-    facts["data_label"] = label
+    facts["data_label"] = chosen.label
     if size_fifos:
         with progress() as bar:
             task = bar.add_task("size FIFOs", total=None)
-            facts["sizing"] = size_build(opened, batch, lambda count: bar.advance(task, count))
+            facts["sizing"] = size_build(opened, chosen.x, lambda count: bar.advance(task, count))
         write_json(size_fifos, facts["sizing"]["depths"])
     if json:
         write_json(json, facts)
     rows = [
-        ("frames", f"{facts['frames']} ({label})"),
+        ("frames", f"{facts['frames']} ({chosen.label})"),
         ("mismatches", facts["mismatches"]),
+        ("accuracy on them", f"{facts['accuracy']:.1%}"),
         ("cycles a frame", f"{facts['cycles_per_frame']}"),
         ("  estimated", facts["estimated_cycles_per_frame"]),
         ("latency", f"{facts['latency_cycles']} cycles, {facts['latency_us']:.1f} us"),
@@ -86,7 +88,7 @@ def simulate(
     ]
     if facts["fps_at_clock"]:
         rate = f"{facts['fps_at_clock']:.0f} at {facts['clock_mhz']:g} MHz"
-        rows.insert(4, ("frames/s", rate))
+        rows.insert(5, ("frames/s", rate))
     if nodes:
         rows.append(("nodes compared", f"{facts['nodes_compared']}"))
         rows.append(("words compared", f"{facts['words_compared']}"))

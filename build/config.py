@@ -36,9 +36,11 @@ ESTIMATE_STEPS = (
     "build.rtl.specialize.step_adapt_weights",
     "step_generate_estimate_reports",
 )
+SIZE_FIFOS = "build.steps.fifos.step_size_fifos"
 HDL_STEPS = (
     "build.steps.streams.step_insert_streams",
     "build.rtl.patches.step_patch_rtllib",
+    SIZE_FIFOS,
     "step_hw_codegen",
 )
 STITCHED_STEPS = (
@@ -78,6 +80,7 @@ class Request:
         fps: frames/s to reach, or None.
         folding: folding JSON to apply, or None.
         logits: output the integer logits instead of the class index.
+        size_fifos: give FIFOs the depths that simulation finds instead of the least.
     """
 
     board: Board
@@ -86,9 +89,10 @@ class Request:
     fps: float | None = None
     folding: Path | None = None
     logits: bool = False
+    size_fifos: bool = False
 
 
-def step_names(to: Target, logits: bool) -> list[str]:
+def step_names(to: Target, logits: bool, size_fifos: bool = False) -> list[str]:
     """Return the steps up to `to`, FINN's by their names, ours as importable names."""
     following = {
         "estimate": (),
@@ -100,6 +104,8 @@ def step_names(to: Target, logits: bool) -> list[str]:
     steps = [*ESTIMATE_STEPS, *following[to]]
     if logits:
         steps.remove("build.steps.class_output.step_class_index")
+    if not size_fifos and SIZE_FIFOS in steps:
+        steps.remove(SIZE_FIFOS)
     return steps
 
 
@@ -117,11 +123,11 @@ def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
         target_fps=None if request.fps is None else int(request.fps),
         folding_config_file=request.folding,
         generate_outputs=OUTPUTS[request.to],
-        steps=step_names(request.to, request.logits),
+        steps=step_names(request.to, request.logits, request.size_fifos),
         # Thresholds of their own: FINN's RTL matrix unit takes none, and RTL is what simulates.
         standalone_thresholds=True,
-        # FINN sizes FIFOs with Vivado's simulator. On these chains the slowest layer sets the pace
-        # with the smallest FIFOs already.
+        # FINN sizes FIFOs with Vivado's simulator, `step_size_fifos` with ours. In an AaronNet the
+        # slowest layer sets the pace with the smallest FIFOs already.
         auto_fifo_strategy=AutoFIFOSizingMethod.FORCE_MINIMAL_FIFOS,
         # Kept for localisation of a deviation and for `finn build --start`.
         save_intermediate_models=True,

@@ -106,6 +106,7 @@ def build(
     folding: str | Path | None = None,
     clock: float | None = None,
     logits: bool = False,
+    size_fifos: bool = False,
     frames: np.ndarray | None = None,
     verbose: bool = False,
     alter: Callable[[str, ModelWrapper], ModelWrapper] | None = None,
@@ -123,6 +124,8 @@ def build(
             the network's architecture and the board.
         clock: MHz; the board's default otherwise.
         logits: output the integer logits instead of the class index.
+        size_fifos: simulate the HDL and give FIFOs the depths that keep the pace; without it all
+            have the least.
         frames: float32 (N, 2, 1024) to verify with, best over all SNRs; synthetic ones otherwise.
         verbose: let the libraries print; their words are in OUT/build_dataflow.log anyway.
         alter: called with each step's name and graph before verification; for tests that inject
@@ -140,6 +143,8 @@ def build(
         raise BadInput("give either --fps or --folding, not both")
     if fps is not None and fps <= 0:
         raise BadInput(f"frames/s must be positive, not {fps:g}")
+    if size_fifos and to != "hdl":
+        raise BadInput("--size-fifos simulates generated HDL: it goes with --to hdl")
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
     if folding is not None and folding != TUNED:
@@ -165,6 +170,7 @@ def build(
             fps=fps,
             folding=None if folding is None else Path(folding).absolute(),
             logits=logits,
+            size_fifos=size_fifos,
         )
         if to in ("stitched", "bitfile"):
             check_vivado(request)

@@ -10,15 +10,25 @@ SEED = 2018
 
 def synthetic_frames() -> np.ndarray:
     """Return float32 (104, 2, 1024): synthetic frames, four an SNR, their classes in turn."""
-    from training.radioml import CLASSES, SNRS
-    from training.synthesis import synthesise
+    return drawn_frames(synthetic_cells(), SEED)
 
-    rng = np.random.default_rng(SEED)
-    cells = [
+
+def synthetic_cells() -> list[tuple[int, int]]:
+    """Return the class and the SNR (dB) of each of `synthetic_frames`."""
+    from training.radioml import CLASSES, SNRS
+
+    return [
         ((PER_SNR * index + turn) % len(CLASSES), snr)
         for index, snr in enumerate(SNRS)
         for turn in range(PER_SNR)
     ]
+
+
+def drawn_frames(cells: list[tuple[int, int]], seed: int) -> np.ndarray:
+    """Return float32 (N, 2, 1024): a synthetic frame of each class and SNR (dB)."""
+    from training.synthesis import synthesise
+
+    rng = np.random.default_rng(seed)
     drawn = [synthesise(modulation, snr, 1, rng) for modulation, snr in cells]
     return np.ascontiguousarray(np.concatenate(drawn).transpose(0, 2, 1))
 

@@ -17,6 +17,7 @@ from build.boards import Board
 from build.config import Request, builder_config
 from build.folding import converter_luts, foldings
 from build.resources import node_resources
+from build.steps.fifos import SIZING
 from models.config import FRAME_LENGTH
 from models.console import print_table
 from models.cost import inference_cost
@@ -82,13 +83,14 @@ def layer_rows(model: ModelWrapper, board: Board) -> list[dict[str, Any]]:
     return rows
 
 
-def fifo_luts(model: ModelWrapper, board: Board) -> int:
-    """Return the LUTs of all FIFOs of a graph that has them."""
-    return sum(
-        int(getCustomOp(node).lut_estimation(board.part))
-        for node in model.graph.node
-        if node.op_type.startswith("StreamingFIFO")
-    )
+def fifo_resources(model: ModelWrapper, board: Board) -> dict[str, int]:
+    """Return the resources of all FIFOs of a graph that has them."""
+    total = dict.fromkeys(KINDS, 0)
+    for node in model.graph.node:
+        if node.op_type.startswith("StreamingFIFO"):
+            for kind, amount in node_resources(getCustomOp(node), board).items():
+                total[kind] += amount
+    return total
 
 
 def collect(
@@ -107,17 +109,14 @@ def collect(
         samples_per_s, latency_cycles, latency_us, bottleneck, source); resources (LUT, DSP,
         BRAM_18K, URAM: used, available, percent); layers; score and cost by the official rules
         (None for a network they do not cover); comparison with FINN's example; hls_nodes;
-        verification; folding.
+        verification; folding; fifos (of `simulation.sizing`, None unless they were sized).
     """
     graphs = out / "intermediate_models"
     model = ModelWrapper(str(graphs / f"{ESTIMATED}.onnx"))
     rows = layer_rows(model, request.board)
     last = graphs / "step_hw_codegen.onnx"
     if last.exists():
-        amount = {
-            **dict.fromkeys(KINDS, 0),
-            "LUT": fifo_luts(ModelWrapper(str(last)), request.board),
-        }
+        amount = fifo_resources(ModelWrapper(str(last)), request.board)
         rows.append(
             {"name": "FIFOs", "operator": "StreamingFIFO", "cycles": 0, **amount, "folding": {}}
         )
@@ -126,6 +125,7 @@ def collect(
     network = json.loads((out / "report" / "estimate_network_performance.json").read_text())
     latency = int(network["critical_path_cycles"])
     total = {kind: sum(row[kind] for row in rows) for kind in KINDS}
+    sizing = out / "report" / SIZING
     fps = hertz / cycles
     try:
         cost = inference_cost(source.model, source.name)
@@ -166,6 +166,7 @@ def collect(
         "hls_nodes": sorted(node.name for node in model.graph.node if node.domain.endswith(".hls")),
         "verification": verification,
         "folding": folding_of(model),
+        "fifos": json.loads(sizing.read_text()) if sizing.exists() else None,
     }
 
 
@@ -241,6 +242,10 @@ def show(facts: dict[str, Any], layers: bool = False) -> None:
                     f"{amount['used']:,} of {amount['available']:,} ({amount['percent']:.1f} %)",
                 )
             )
+    if facts["fifos"]:
+        found = facts["fifos"]
+        pace = f"{found['cycles_per_frame']:,.0f} ({found['least']:,.0f} with the least FIFOs)"
+        rows.append(("simulated clocks a frame", pace))
     if facts["score"] is not None:
         rows.append(("official score", f"{facts['score']:.6f}"))
     rows.append(

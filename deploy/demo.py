@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from build.flow import build, load_graph
-from build.verify import TOLERANCE, classes_of, graph_classes, graph_logits, network_logits
+from build.flow import build
+from build.simulation.command import check, open_build, simulate_build
 from deploy.demo_report import write_report
 from deploy.journal import Journal
 from models import checkpoint as checkpoints
 from models.config import named_config
 from models.console import err, progress
 from models.cost import inference_cost
-from models.errors import BadInput, CheckFailed
+from models.errors import BadInput
 from models.export import export
 from models.files import writable_folder, write_json
 from models.hardware import to_hardware
@@ -123,39 +123,28 @@ class Demo:
         """Build HDL with FINN+, comparing the graph with the network after every step."""
         x, _, _ = self.test_frames(per_snr=VERIFIED_PER_SNR)
         built = build(self.hardware, self.settings.board, self.build, to="hdl", frames=x.numpy())
-        return {**built.report, "graph": str(built.model.relative_to(self.build.absolute()))}
+        return built.report
 
-    def run(self, graph: str) -> dict[str, Any]:
-        """Run the compiled graph on test frames, as a stand-in for the device.
+    def run(self) -> dict[str, Any]:
+        """Run the accelerator's RTL on test frames, cycle by cycle, in place of a board.
 
         Raises:
-            CheckFailed: a class or a logit differs from the network's.
+            CheckFailed: a class differs from the network's.
         """
         x, y, _ = self.test_frames(per_snr=DEVICE_PER_SNR)
-        model = load_graph(self.build / graph)
-        frames = x.numpy()
+        opened = open_build(self.build)
         with progress() as display:
-            batches = np.array_split(frames, len(SNRS))
-            task = display.track(batches, description="running the compiled graph")
-            found = [(graph_classes(model, part), graph_logits(model, part)) for part in task]
-        classes, logits = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        expected = network_logits(checkpoints.load(self.hardware).network, frames)
-        deviation = float(np.abs(logits - expected).max())
-        differing = np.flatnonzero(classes != classes_of(expected))
-        allowed = TOLERANCE * float(np.abs(expected).max())
-        if len(differing) or deviation > allowed:
-            raise CheckFailed(
-                f"the compiled graph disagrees with the network on {len(differing)} of "
-                f"{len(frames)} frames (first: {differing[:5].tolist()}); logits deviate by "
-                f"{deviation:.2e}, {allowed:.2e} is rounding"
+            task = display.add_task("simulating the RTL", total=len(x))
+            facts = simulate_build(
+                *(opened, x.numpy(), y.numpy()),
+                advance=lambda count: display.advance(task, count),
             )
+        check(facts)
+        kept = ("frames", "mismatches", "accuracy", "cycles_per_frame", "latency_us", "clock_mhz")
         return {
-            "device": "the compiled graph, in place of a board",
+            "device": "the accelerator's RTL, simulated with Verilator, in place of a board",
             "data": data_label(self.data),
-            "frames": len(frames),
-            "mismatches": len(differing),
-            "max_deviation": deviation,
-            "accuracy": float((classes == y.numpy()).mean()),
+            **{key: facts[key] for key in (*kept, "fps_at_clock", "simulated_frames_per_second")},
         }
 
     def test_frames(self, per_snr: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -185,7 +174,7 @@ def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
 
     Raises:
         BadInput: the folder cannot be written, or the board is unknown.
-        CheckFailed: the compiled graph disagrees with the network.
+        CheckFailed: the accelerator disagrees with the network.
     """
     s = asdict(settings)
     _claim(writable_folder(folder), s)
@@ -211,9 +200,7 @@ def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
         "quantize", chosen("block_bits"), [demo.hardware, demo.model], demo.quantize
     )
     built = journal.step("build", chosen("board"), [demo.build], demo.compile)
-    device = journal.step(
-        "run", {"frames_per_snr": DEVICE_PER_SNR}, [], lambda: demo.run(built["graph"])
-    )
+    device = journal.step("simulate", {"frames_per_snr": DEVICE_PER_SNR}, [], demo.run)
     report = {
         "settings": s,
         "data": data,

@@ -46,8 +46,17 @@ def open_build(folder: Path) -> Build:
     return Build(folder, load_graph(graph), report["performance"]["clock_mhz"], report)
 
 
-def choose_frames(wanted: str) -> tuple[np.ndarray, str]:
-    """Return float32 frames (N, 2, 1024) over all SNRs and what they are.
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Float32 frames (N, 2, 1024), their true classes (N,), and where they come from."""
+
+    x: np.ndarray
+    classes: np.ndarray
+    label: str
+
+
+def choose_frames(wanted: str) -> Frames:
+    """Return frames over all SNRs.
 
     Args:
         wanted: a number of synthetic frames, or a file in RadioML's layout (all its frames up to
@@ -56,38 +65,37 @@ def choose_frames(wanted: str) -> tuple[np.ndarray, str]:
     Raises:
         BadInput: it is neither.
     """
-    from build.frames import synthetic_frames
+    from build.frames import drawn_frames, synthetic_cells, synthetic_frames
+    from training.radioml import CLASSES, SNRS, data_label, open_file, read_index, read_rows
+    from training.synthesis import RECIPE_VERSION
 
     if wanted.isdigit():
         count = int(wanted)
         if not 1 <= count <= 100_000:
             raise BadInput(f"simulate between 1 and 100000 frames, not {count}")
-        from training.radioml import CLASSES, SNRS
-        from training.synthesis import RECIPE_VERSION, synthesise
-
         if count <= 104:
             step = np.linspace(0, 103, count).round().astype(int)
-            frames = synthetic_frames()[step]
+            cells, x = synthetic_cells(), synthetic_frames()[step]
+            cells = [cells[index] for index in step]
         else:
-            rng = np.random.default_rng(count)
-            drawn = [
-                synthesise(i % len(CLASSES), SNRS[i % len(SNRS)], 1, rng) for i in range(count)
-            ]
-            frames = np.concatenate(drawn).transpose(0, 2, 1)
-        return np.ascontiguousarray(frames), f"synthetic (recipe {RECIPE_VERSION})"
-    from training.radioml import data_label, open_file, read_index, read_rows
-
+            cells = [(i % len(CLASSES), SNRS[i % len(SNRS)]) for i in range(count)]
+            x = drawn_frames(cells, seed=count)
+        classes = np.array([modulation for modulation, _ in cells])
+        return Frames(np.ascontiguousarray(x), classes, f"synthetic (recipe {RECIPE_VERSION})")
     path = existing_file(wanted, "data file")
-    total = len(read_index(path).snrs)
+    index = read_index(path)
+    total = len(index.snrs)
     rows = np.unique(np.linspace(0, total - 1, min(total, 2000)).round().astype(int))
     with open_file(path) as file:
         parts = [frames for _, frames in read_rows(file["X"], rows)]
-    return np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 1)), data_label(path)
+    x = np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 1))
+    return Frames(x, index.labels[rows], data_label(path))
 
 
 def simulate_build(
     opened: Build,
     frames: np.ndarray,
+    classes: np.ndarray | None = None,
     *,
     per_node: bool = False,
     fast: bool = False,
@@ -102,6 +110,7 @@ def simulate_build(
     Args:
         opened: from `open_build`.
         frames: as the network takes them.
+        classes: (N,) the true ones, for the accuracy.
         per_node: compare every node's stream too, and watch where the pipeline stalls.
         fast: use the faster model of FINN's matrix-vector core.
         stall: chance of a pause after each cycle at both ends.
@@ -112,9 +121,10 @@ def simulate_build(
 
     Returns:
         the facts of the JSON report: frames, mismatches (frames whose result is not the
-        network's), cycles_per_frame, latency_cycles, estimated_cycles_per_frame, clock_mhz,
-        fps_at_clock, latency_us, fifos, build_seconds, simulated_frames_per_second, and with
-        `per_node` also nodes_compared, words_compared, differences, stalls.
+        network's), accuracy (None without `classes`), cycles_per_frame, latency_cycles,
+        estimated_cycles_per_frame, clock_mhz, fps_at_clock, latency_us, fifos, build_seconds,
+        simulated_frames_per_second, and with `per_node` also nodes_compared, words_compared,
+        differences, stalls.
 
     Raises:
         CheckFailed: the accelerator deadlocks or loses words.
@@ -148,8 +158,9 @@ def simulate_build(
             for i in range(0, len(frames), REFERENCE_BATCH)
         ]
     )
+    classified = found[:, 0] if found.shape[1] == 1 else found.argmax(axis=1)
     if found.shape[1] == 1:
-        wrong = found[:, 0] != classes_of(logits)
+        wrong = classified != classes_of(logits)
     else:
         # Integer logits: the graph's exactly, and the network's after its scale.
         exact = np.concatenate(
@@ -158,7 +169,7 @@ def simulate_build(
                 for i in range(0, len(frames), REFERENCE_BATCH)
             ]
         ).reshape(found.shape)
-        wrong = (found != exact).any(axis=1) | (found.argmax(axis=1) != classes_of(logits))
+        wrong = (found != exact).any(axis=1) | (classified != classes_of(logits))
     estimate = opened.report["performance"]["cycles_per_frame"]
     cycles = simulation.cycles_per_frame
     facts: dict[str, Any] = {
@@ -166,6 +177,7 @@ def simulate_build(
         "board": opened.report["board"],
         "frames": len(frames),
         "mismatches": int(wrong.sum()),
+        "accuracy": None if classes is None else float((classified == classes).mean()),
         "output": "class" if found.shape[1] == 1 else "logits",
         "cycles_per_frame": None if math.isnan(cycles) else round(cycles, 2),
         "estimated_cycles_per_frame": estimate,
@@ -212,14 +224,7 @@ def size_build(
     if len(frames) < 4:
         raise BadInput(f"sizing FIFOs takes at least four frames, not {len(frames)}")
     accelerator = stitch(opened.model, opened.folder / "finn", fast=True)
-    sizing = size_fifos(accelerator, graph_input(opened.model, frames[:8]), advance=advance)
-    return {
-        "depths": sizing.config(),
-        "cycles_per_frame": sizing.cycles,
-        "least": sizing.cycles_least,
-        "endless": sizing.cycles_endless,
-        "bits": sizing.bits,
-    }
+    return size_fifos(accelerator, graph_input(opened.model, frames[:8]), advance=advance).facts()
 
 
 def check(facts: dict[str, Any]) -> None:

@@ -31,6 +31,16 @@ class Sizing:
         """Return the depths as FINN's configuration JSON has them."""
         return {name: {"depth": depth} for name, depth in self.depths.items()}
 
+    def facts(self) -> dict[str, Any]:
+        """Return plain types: depths, cycles_per_frame, least, endless, bits."""
+        return {
+            "depths": self.config(),
+            "cycles_per_frame": self.cycles,
+            "least": self.cycles_least,
+            "endless": self.cycles_endless,
+            "bits": self.bits,
+        }
+
 
 def with_sized_fifos(accelerator: Accelerator) -> tuple[Accelerator, dict[str, int]]:
     """Return the accelerator with FIFOs sized at run time, and how much each can hold at most."""

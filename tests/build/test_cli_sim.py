@@ -7,6 +7,7 @@ import pytest
 
 from build.simulation.command import check, choose_frames
 from models.errors import BadInput, CheckFailed
+from training.synthesis import write_dataset
 
 
 @pytest.mark.parametrize("command", ["simulate", "synth"])
@@ -32,9 +33,17 @@ def test_frames_that_are_neither_a_number_nor_a_file(wanted):
 
 @pytest.mark.parametrize("count", [1, 5, 104, 130])
 def test_synthetic_frames_as_many_as_wanted(count):
-    frames, label = choose_frames(str(count))
-    assert frames.shape == (count, 2, 1024) and frames.dtype == np.float32
-    assert "synthetic" in label
+    frames = choose_frames(str(count))
+    assert frames.x.shape == (count, 2, 1024) and frames.x.dtype == np.float32
+    assert frames.classes.shape == (count,)
+    assert "synthetic" in frames.label
+
+
+def test_the_same_frames_with_their_classes_from_a_file(tmp_path):
+    write_dataset(tmp_path / "data.h5", 1, 5, jobs=1)
+    frames = choose_frames(str(tmp_path / "data.h5"))
+    assert frames.x.shape == (624, 2, 1024)
+    assert (np.bincount(frames.classes) == 26).all()
 
 
 def test_differences_fail_the_check_and_name_the_node():
