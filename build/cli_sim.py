@@ -34,11 +34,15 @@ def simulate(
     wave: Annotated[Path | None, typer.Option(help="Write an FST waveform to this file.")] = None,
     json: Json = None,
 ) -> None:
-    """Simulate the accelerator's RTL with Verilator and compare it with the network."""
+    """Simulate the accelerator's RTL with Verilator and compare it with the network.
+
+    What it finds goes into FOLDER/report.json too.
+    """
     from build.simulation.command import (
         check,
         choose_frames,
         open_build,
+        record,
         simulate_build,
         size_build,
     )
@@ -75,6 +79,7 @@ def simulate(
             task = bar.add_task("size FIFOs", total=None)
             facts["sizing"] = size_build(opened, chosen.x, lambda count: bar.advance(task, count))
         write_json(size_fifos, facts["sizing"]["depths"])
+    record(opened, "simulation", facts)
     if json:
         write_json(json, facts)
     rows = [
@@ -117,8 +122,11 @@ def synth(
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
     json: Json = None,
 ) -> None:
-    """Count the resources of the accelerator's RTL with Yosys, beside the estimates."""
-    from build.simulation.command import open_build
+    """Count the resources of the accelerator's RTL with Yosys, beside the estimates.
+
+    What it finds goes into FOLDER/report.json too.
+    """
+    from build.simulation.command import open_build, record
     from build.synthesis import KINDS, synthesise_build
     from models.console import print_table, progress
     from models.errors import BadInput
@@ -140,6 +148,7 @@ def synth(
             started=lambda total: bar.update(task, total=total),
             advance=lambda: bar.advance(task),
         )
+    record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)
     title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"

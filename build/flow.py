@@ -212,6 +212,7 @@ def tuned_folding(source: Source, board: str) -> Path:
 
 def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> None:
     from build.package import write_package
+    from build.simulation.stitch import stitch
     from build.verify import classes_of, graph_logits, network_logits
 
     samples, label = sample_frames()
@@ -222,10 +223,14 @@ def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> 
         else network_logits(source.network, frames)
     )
     samples["predicted"] = classes_of(logits)
+    generated = out / "intermediate_models" / "step_hw_codegen.onnx"
+    stitched = None
+    if generated.exists():
+        stitched = stitch(ModelWrapper(str(generated)), out / "finn")
     graph = out / "intermediate_models" / "step_insert_streams.onnx"
     if not graph.exists():
         graph = graph.with_name("step_minimize_bit_width.onnx")
-    write_package(source, request, facts, out, graph, samples, label)
+    write_package(source, request, facts, out, graph, samples, label, stitched)
 
 
 def clear(out: Path) -> None:

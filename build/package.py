@@ -13,15 +13,18 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.config import Request
+from build.simulation.files import write_rtl
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
 from models.files import sha256, write_json
 
 if TYPE_CHECKING:
     from build.flow import Source
+    from build.simulation.stitch import Accelerator
 
 FORMAT = 1
 GRAPH = "graph.onnx"
+RTL = "rtl"
 SAMPLES = "samples.h5"
 SETTINGS = "settings.json"
 """Driver settings in the form of FINN's (`driver/settings.json` of its PYNQ driver)."""
@@ -35,6 +38,7 @@ def write_package(
     graph: Path,
     samples: dict[str, np.ndarray],
     label: str,
+    stitched: "Accelerator | None" = None,
 ) -> Path:
     """Write `OUT/package/`, manifest last.
 
@@ -47,6 +51,7 @@ def write_package(
         samples: X float32 (N, 1024, 2), Y (N, 24), Z (N, 1) as in RadioML's file, and
             predicted (N,), the network's classes.
         label: where the samples come from.
+        stitched: the accelerator's RTL, where this build generated it.
 
     Returns:
         the package's folder.
@@ -71,6 +76,8 @@ def write_package(
     else:
         write_json(folder / SETTINGS, _driver_settings(request, ports))
     bitfile = _copy_bitfile(out, folder)
+    if stitched is not None:
+        write_rtl(stitched, folder / RTL)
     performance = facts["performance"]
     checkpoint = source.checkpoint
     network = {"name": source.name, "score": facts["score"]}
@@ -101,7 +108,7 @@ def write_package(
         },
         "samples": {"file": SAMPLES, "label": label},
         "bitfile": bitfile,
-        "rtl": None,
+        "rtl": None if stitched is None else RTL,
         "graph": GRAPH,
         "files": {
             path.relative_to(folder).as_posix(): sha256(path)

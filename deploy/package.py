@@ -204,6 +204,8 @@ def _check_files(package: Package) -> None:
     needed = [package.samples, package.bitfile, package.graph]
     if package.bitfile is not None:
         needed.append(package.bitfile.with_suffix(".hwh"))
+    if package.rtl is not None:
+        needed.append(package.rtl / "design.json")
     for path in needed:
         if path is not None and path.relative_to(package.folder).as_posix() not in package.files:
             raise BadInput(f"{package.folder} gives no digest of {path.name}; build it anew")

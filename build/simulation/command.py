@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import BadInput, CheckFailed
-from models.files import existing_file
+from models.files import existing_file, write_json
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
@@ -44,6 +44,12 @@ def open_build(folder: Path) -> Build:
         raise BadInput(f"{folder} has no HDL; build it again with --to hdl")
     report = json.loads(existing_file(folder / "report.json", "report").read_text())
     return Build(folder, load_graph(graph), report["performance"]["clock_mhz"], report)
+
+
+def record(opened: Build, name: str, facts: dict[str, Any]) -> None:
+    """Add facts to the build's report.json, in the place of earlier ones of that name."""
+    path = opened.folder / "report.json"
+    write_json(path, {**json.loads(path.read_text()), name: facts})
 
 
 @dataclasses.dataclass(frozen=True)

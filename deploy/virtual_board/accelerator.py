@@ -53,7 +53,7 @@ class RtlAccelerator(Accelerator):
 
     Args:
         package: says how wide the streams are.
-        folder: the RTL, see `deploy.virtual_board.rtl`.
+        folder: the RTL, see `build.simulation.files`.
         fast: with the faster model of FINN's matrix-vector core.
 
     Raises:
@@ -149,7 +149,6 @@ def choose(package: Package, graph: bool = False, fast: bool = False) -> Acceler
         BadInput: the package holds neither.
         CheckFailed: the RTL cannot be built.
     """
-    from deploy.virtual_board.rtl import find_rtl
-
-    folder = None if graph else find_rtl(package)
-    return GraphAccelerator(package) if folder is None else RtlAccelerator(package, folder, fast)
+    if graph or package.rtl is None:
+        return GraphAccelerator(package)
+    return RtlAccelerator(package, package.rtl, fast)

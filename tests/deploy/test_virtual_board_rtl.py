@@ -9,10 +9,9 @@ import pytest
 import typer
 
 from deploy.cli import deploy
-from deploy.package import VIRTUAL, Package, read_package
+from deploy.errors import BadInput
+from deploy.package import Package, read_package
 from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator, choose
-from deploy.virtual_board.rtl import find_rtl, read_rtl
-from models.errors import BadInput
 from tests.build.small_aaronnet import frames_for, small_checkpoint
 from tests.deploy.packages import needs_board_env
 
@@ -61,19 +60,16 @@ def test_validated_on_its_own_rtl(package: Package, rtl: RtlAccelerator, tmp_pat
     assert 0 < facts["latency_seconds"] < 20 / expected
 
 
-def test_a_flipped_bit_in_a_weight_memory_is_found(
-    package: Package, rtl: RtlAccelerator, tmp_path: Path
-) -> None:
-    folder = find_rtl(package)
-    assert folder is not None and folder.parent.name == VIRTUAL
-    copy = shutil.copytree(folder, tmp_path / "rtl")
-    path = next((copy / "data").glob("*memblock.dat"))
+def test_a_flipped_bit_in_a_weight_memory_is_found(package: Package, tmp_path: Path) -> None:
+    copy = shutil.copytree(package.folder, tmp_path / "package")
+    path = next((copy / "rtl" / "data").glob("*memblock.dat"))
     text = path.read_text()
     path.write_text(f"{int(text[0], 16) ^ 1:x}{text[1:]}")
-    with pytest.raises(BadInput, match="not what was built"):
-        read_rtl(copy)
+    with pytest.raises(BadInput, match="memblock.dat is not the file that was built"):
+        read_package(copy)
 
 
-def test_a_package_on_its_own_falls_back_to_its_graph(package: Package, tmp_path: Path) -> None:
+def test_a_package_on_its_own_brings_its_rtl(package: Package, tmp_path: Path) -> None:
     alone = read_package(shutil.copytree(package.folder, tmp_path / "package"))
-    assert isinstance(choose(alone), GraphAccelerator)
+    assert isinstance(choose(alone), RtlAccelerator)
+    assert isinstance(choose(alone, graph=True), GraphAccelerator)
