@@ -19,6 +19,7 @@ import build.cli
 import build.cli_sim
 import deploy.cli
 import deploy.cli_demo
+import deploy.cli_doctor
 import models.cli
 import training.cli
 import training.cli_data
@@ -76,6 +77,7 @@ app.add_typer(deploy.cli.app, name="board", help="Serve a virtual board, prepare
 app.add_typer(training.cli_zoo.app, name="zoo", help="List or add trained checkpoints.")
 app.command()(training.cli.report)
 app.command()(deploy.cli_demo.demo)
+app.command()(deploy.cli_doctor.doctor)
 
 
 def be_quiet() -> None:
