@@ -28,15 +28,16 @@ board-env: $(BOARD_STAMP) ## create .venv-board with the unmodified pynq, for th
 # An environment of its own, as on a board: pynq 4.0.0 needs numpy < 2 and another grpcio.
 $(BOARD_STAMP): constraints-board.txt $(STAMP)
 	"$(PYTHON)" -m venv $(BOARD_VENV)
-	$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-board.txt pynq h5py finn-plus-driver
+	$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-board.txt pynq numpy h5py finn-plus-driver
 	@touch $@
 
 demo: $(STAMP) ## the whole chain on synthetic data, report in out/demo
 	$(BIN)/aaronnet demo
 
-lint: $(STAMP) ## format and lint checks
+lint: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 test: lint ## lint and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not benchmark"
@@ -48,4 +49,4 @@ benchmark: $(STAMP) ## speed ratios, measured side by side
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
 
 clean: ## remove what was generated (not .venv)
-	rm -rf out .pytest_cache .ruff_cache
+	rm -rf out .mypy_cache .pytest_cache .ruff_cache

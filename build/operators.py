@@ -202,10 +202,10 @@ def _mvau(op: MVAU, x: Array, weight: Array, *thresholds: Array) -> Array:
     return _activate(op, _matmul(x, weight), *thresholds)
 
 
-def _activate(op: MVAU | VVAU, x: Array, thresholds: Array | None = None) -> Array:
+def _activate(op: MVAU | VVAU, x: Array, *thresholds: Array) -> Array:
     if op.get_nodeattr("noActivation"):
         return x
-    return count_thresholds(x, thresholds) + op.get_nodeattr("ActVal")
+    return count_thresholds(x, *thresholds) + op.get_nodeattr("ActVal")
 
 
 def _pool(op: Pool, x: Array) -> Array:

@@ -81,7 +81,7 @@ def primitives() -> str:
         ("cells_sim.v", "LUT6_2"),
     ):
         text = (share / file).read_text()
-        body = re.search(rf"^module {name}\b.*?^endmodule", text, re.MULTILINE | re.DOTALL)[0]
+        (body,) = re.findall(rf"^module {name}\b.*?^endmodule", text, re.MULTILINE | re.DOTALL)
         found.append(_declaration(body))
     return "\n".join(found)
 
@@ -252,7 +252,7 @@ def synthesise_build(
             keys.append(key)
             if key not in distinct:
                 distinct[key] = pool.submit(synthesise, unit.texts, unit.files, family)
-        rows = []
+        rows: list[dict[str, Any]] = []
         try:
             for unit, key in zip(todo, keys, strict=True):
                 found = distinct[key].result()

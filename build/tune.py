@@ -15,6 +15,7 @@ from build.frames import synthetic_frames
 from models.checkpoint import Checkpoint, build_network
 from models.config import FRAME_LENGTH, named_config
 from models.console import out
+from models.errors import BadInput
 from models.files import write_json
 
 FOLDER = Path(__file__).parent / "foldings"
@@ -49,6 +50,8 @@ def tune(name: str, board: str) -> dict:
         model = ModelWrapper(str(graphs / "step_specialize_for_rtl.onnx"))
         device = find_board(board)
         folding = fastest_fitting(units(model, device), device, *POLICIES[board])
+    if folding is None:
+        raise BadInput(f"no folding of {name} fits its share of {board}")
     fps = device.clock * 1e6 / folding.cycles
     out.print(f"{name} on {board}: {folding.cycles} clocks, {fps:,.0f} frames/s")
     out.print(

@@ -30,6 +30,7 @@ from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
 from models.errors import CheckFailed
 from models.files import atomic
+from models.quantizers import scaling_of
 
 TOLERANCE = 1e-6
 """Largest deviation of a logit, in parts of the largest: steps of the flow round products of the
@@ -84,13 +85,14 @@ def in_float64(network: torch.nn.Module) -> torch.nn.Module:
     """
     original = copy.deepcopy(network).float().eval()
     wide = copy.deepcopy(original).double()
+    twin: Any  # torch gives a module's attributes no types
     for layer, twin in zip(original.modules(), wide.modules(), strict=True):
         if isinstance(layer, QuantWeightBiasInputOutputLayer):
             weight = layer.quant_weight()
             # The largest integer times the step: divided by it, this gives the step to the bit.
             twin.weight.copy_(weight.int().double() * weight.scale.double())
         elif isinstance(layer, QuantNonLinearActLayer):
-            scaling = twin.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
+            scaling = scaling_of(twin)
             if isinstance(scaling, ParameterFromRuntimeStatsScaling):
                 step = layer.act_quant.scale().double()
                 scaling.value.copy_(step * (scaling.value / step).round())
@@ -155,18 +157,18 @@ def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
     source, final = model.graph.input[0].name, model.graph.output[0].name
     scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}").get("scale", 1.0)
     wanted = logit_tensor(model)
-    names, found, logits, output = [], [], None, None
+    names, found = [], []
+    values: dict[str, np.ndarray] = {}
     for node, value in trace(model, graph_input(model, frames)):
         if is_quantizer(node, constants.keys()) and node.input[0] != source:
             names.append((node.name, node.op_type))
             found.append(levels(node, value, constants).astype(np.int16))
-        if output_of(node) == wanted:
-            logits = value.reshape(len(frames), -1) * scale
-        if output_of(node) == final:
-            output = value
+        if output_of(node) in (wanted, final):
+            values[output_of(node)] = value
+    logits = values[wanted].reshape(len(frames), -1) * scale
     classes = classes_of(logits)
     if final != wanted:
-        output = output.reshape(len(frames)).astype(int)
+        output = values[final].reshape(len(frames)).astype(int)
         # Before streamlining TopK sees floats, and equal ones differ in their last bits.
         equal = model.graph.node[-1].op_type == "TopK"
         best = np.take_along_axis(logits, output[:, None], axis=1)[:, 0]
@@ -344,11 +346,15 @@ class Verifier:
         behind = not good
         for node, value in trace(model, graph_input(model, self.frames)):
             wanted = before.get(output_of(node))
-            known = wanted is not None and wanted.shape == value.shape
-            if known and not np.allclose(value, wanted, rtol=1e-6, atol=1e-9):
+            if wanted is not None and not _same(wanted, value):
                 return _deviation(node.name, node.op_type, wanted, value) if behind else None
             behind = behind or node.name == good
         return None
+
+
+def _same(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether a tensor is the same up to rounding, or cannot be compared: it has another shape."""
+    return before.shape != after.shape or np.allclose(after, before, rtol=1e-6, atol=1e-9)
 
 
 def _deviation(node: str, operator: str, expected: np.ndarray, computed: np.ndarray) -> Deviation:

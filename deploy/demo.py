@@ -25,7 +25,7 @@ from models.export import export
 from models.files import writable_folder, write_json
 from models.hardware import to_hardware
 from training.cli_data import bar
-from training.data import RadioMLData
+from training.data import RadioMLData, calibration_frames
 from training.evaluate import evaluate
 from training.module import Recipe
 from training.prune import pruned
@@ -108,13 +108,9 @@ class Demo:
     def quantize(self) -> dict[str, Any]:
         """Make the form that dataflow hardware can run, calibrated on training frames."""
         frames = self._frames()
-        frames.prepare_data()
         frames.setup()
-        rng = np.random.default_rng(self.settings.seed)
-        rows = np.sort(rng.choice(frames.split.train, CALIBRATION_FRAMES, replace=False))
-        hardware = to_hardware(
-            checkpoints.load(self.pruned), self.settings.block_bits, frames.frames[rows][0]
-        )
+        chosen = calibration_frames(frames, CALIBRATION_FRAMES, self.settings.seed)
+        hardware = to_hardware(checkpoints.load(self.pruned), self.settings.block_bits, chosen)
         checkpoints.save(self.hardware, hardware.network, hardware.config, hardware.info)
         export(checkpoints.load(self.hardware), self.model)
         return self._scored(self.hardware)

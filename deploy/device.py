@@ -54,13 +54,13 @@ class Calls:
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._work.put((function, arguments, answer))
         try:
-            result, error = answer.get(timeout=ANSWER_SECONDS)
+            result, failure = answer.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
             self._abandon()
             raise CheckFailed(f"the board did not answer for {ANSWER_SECONDS:.0f} s") from None
-        if error is None:
+        if failure is None:
             return result
-        raise self._translated(error) from error
+        raise self._translated(failure) from failure
 
     def keep(self, buffer: Any) -> Any:
         """Return a buffer of the board, remembered for `_abandon`."""

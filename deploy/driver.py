@@ -265,14 +265,15 @@ class Classifier:
     def _account(self, slot: _Slot, seconds: float) -> None:
         timing = self.timing
         timing.frames += slot.frames
-        if self._counters is None:
+        counters = self._counters
+        if counters is None:
             timing.accelerator_seconds += seconds
             if slot.frames == 1:
                 timing.latency_seconds = seconds
             return
 
         def register(offset: int) -> int:
-            return self._calls(self._counters.read, offset)
+            return self._calls(counters.read, offset)
 
         clock = register(0x08) * 1000
         timing.accelerator_seconds += (register(0x14) << 32 | register(0x10)) / clock

@@ -206,9 +206,9 @@ def _check_files(package: Package) -> None:
         needed.append(package.bitfile.with_suffix(".hwh"))
     if package.rtl is not None:
         needed.append(package.rtl / "design.json")
-    for path in needed:
-        if path is not None and path.relative_to(package.folder).as_posix() not in package.files:
-            raise BadInput(f"{package.folder} gives no digest of {path.name}; build it anew")
+    for needs in filter(None, needed):
+        if needs.relative_to(package.folder).as_posix() not in package.files:
+            raise BadInput(f"{package.folder} gives no digest of {needs.name}; build it anew")
 
 
 def _check_shapes(package: Package) -> None:

@@ -116,7 +116,7 @@ def _accuracy(
         done += len(outputs)
         told(name, done, len(rows))
     labels, snrs = frames.labels[rows], frames.snrs[rows]
-    facts = {
+    facts: dict[str, Any] = {
         "label": frames.label,
         "frames": len(rows),
         "accuracy": float((found == labels).mean()),

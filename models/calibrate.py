@@ -13,6 +13,8 @@ values buys finer steps for all the others. What an error of the mean is left af
 out of the next batch norm (section 4.2 of the same paper).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,8 @@ def calibrate(network: HardwareAaronNet, frames: Tensor) -> None:
         network: from `models.hardware.fuse`, in eval mode.
         frames: float32 (N, 2, 1024); some hundred over all classes and SNRs are enough.
     """
-    stages = [network.expand, *(block.block for block in network.feats)]
+    stages, bits = network.stages, network.config.block_bits
+    assert bits is not None, "a hardware form has them"
     # What a stage receives: from the network without block quantizers, and from the one with.
     wanted = given = network.quantize(frames).value
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
@@ -42,7 +45,6 @@ def calibrate(network: HardwareAaronNet, frames: Tensor) -> None:
         norm.bias -= error
         given -= error[:, None]
         wanted, given = pool(wanted), pool(given)
-        bits = network.config.block_bits
         if following is None:
             ranges = best_ranges(given.reshape(1, -1), bits)
             quantizer.load_state_dict({STEP: ranges[0]}, strict=False)
@@ -54,7 +56,8 @@ def calibrate(network: HardwareAaronNet, frames: Tensor) -> None:
             depthwise.bias /= ranges
             next_norm.load_state_dict(scaled_norm(next_norm, inputs=1 / ranges.double()))
         given = quantizer(given)
-    dense = network.classifier[1][:2]
+    classifier: Any = network.classifier[1]
+    dense = classifier[:2]
     error = (_run(dense, given.flatten(1)) - _run(dense, wanted.flatten(1))).mean(dim=0)
     dense[1].bias -= error
 

@@ -20,14 +20,15 @@ one in a million or so; in float64 the logits are identical.
 What the block quantizers add is chosen on data by `models/calibrate.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from brevitas.nn import QuantConv1d, QuantIdentity, QuantReLU
 from torch import Tensor, nn
 
-from models.aaronnet import KERNELS, POSITIONS, STRIDE, AaronNet, Branch, classifier
+from models.aaronnet import KERNELS, POSITIONS, STRIDE, AaronNet, classifier
 from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS, NetConfig
 from models.errors import BadInput
@@ -50,7 +51,7 @@ class MaskedQuantConv1d(QuantConv1d):
         with torch.no_grad():
             self.weight.mul_(mask)
 
-    def inner_forward_impl(self, x: Tensor, quant_weight: Tensor, quant_bias: Tensor | None):
+    def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Any:
         """Convolve; called by Brevitas with the quantized operands."""
         if self.training:
             quant_weight = quant_weight.value * self.mask
@@ -124,9 +125,15 @@ class HardwareAaronNet(nn.Module):
         return self.classifier(self.feats(self.expand(self.quantize(x))))
 
     @property
+    def stages(self) -> list[Any]:
+        """MSC and blocks, each a `nn.Sequential`: five layers, block quantizer, pooling if any."""
+        blocks: Iterable[Any] = self.feats
+        return [self.expand, *(block.block for block in blocks)]
+
+    @property
     def block_quantizers(self) -> list[QuantIdentity]:
         """The quantizers that the paper form lacks: after the MSC and after each block."""
-        return [self.expand[5], *(block.block[5] for block in self.feats)]
+        return [stage[5] for stage in self.stages]
 
     @contextmanager
     def float_blocks(self) -> Iterator[None]:
@@ -184,6 +191,7 @@ def to_hardware(checkpoint: Checkpoint, block_bits: int, frames: Tensor) -> Chec
             "already; quantize the checkpoint that it was made from"
         )
     fused = fuse(checkpoint, block_bits)
+    assert isinstance(fused.network, HardwareAaronNet)
     calibrate(fused.network, frames)
     return fused
 
@@ -193,7 +201,8 @@ def fuse(checkpoint: Checkpoint, block_bits: int) -> Checkpoint:
     config = checkpoint.config.changed(
         name=f"{checkpoint.config.name}-hw{block_bits}", block_bits=block_bits
     )
-    source: AaronNet = checkpoint.network
+    source = checkpoint.network
+    assert isinstance(source, AaronNet), "VGG10 is in hardware form as it is"
     network = HardwareAaronNet(config)
     state = {
         key: value
@@ -202,7 +211,8 @@ def fuse(checkpoint: Checkpoint, block_bits: int) -> Checkpoint:
     }
     for key, value in source.classifier.state_dict().items():
         state[f"classifier.1.{key}"] = value
-    state |= {f"expand.{key}": value for key, value in _fuse_msc(source.expand.children()).items()}
+    branches = list(source.expand.children())
+    state |= {f"expand.{key}": value for key, value in _fuse_msc(branches).items()}
     state[f"expand.5.{STEP}"] = torch.tensor(1.0)
     for index in range(len(network.feats)):
         state[f"feats.{index}.block.5.{STEP}"] = torch.tensor(1.0)
@@ -210,9 +220,8 @@ def fuse(checkpoint: Checkpoint, block_bits: int) -> Checkpoint:
     return Checkpoint(network.eval(), config, dict(checkpoint.info))
 
 
-def _fuse_msc(children: Iterator[nn.Module]) -> dict[str, Tensor]:
-    """Return the fused MSC's state, keys relative to `expand`."""
-    branches: list[Branch] = list(children)
+def _fuse_msc(branches: list[Any]) -> dict[str, Tensor]:
+    """Return the state of fused `Branch`es, keys relative to `expand`."""
     reference = branches[0][2].state_dict()[STEP]
     filters = branches[0][0].out_channels
     step = [_power_of_two(max(_step(branch[layer]) for branch in branches)) for layer in (0, 3)]
@@ -226,7 +235,7 @@ def _fuse_msc(children: Iterator[nn.Module]) -> dict[str, Tensor]:
         rows[..., centred(convolution.kernel_size[0])] = _integers(convolution) * step[0]
         blocks.append(_integers(pointwise).squeeze(-1) * step[1])
         grown = step[0] / _step(convolution)
-        layers = {
+        layers: dict[int, dict[str, Tensor]] = {
             0: {"bias": convolution.bias * grown},
             1: scaled_norm(norm, inputs=grown, outputs=to_reference),
         }
@@ -253,7 +262,8 @@ def scaled_norm(
     Its outputs become `outputs` times those of before. Factors are positive, scalar or (C,). The
     running statistics stay true statistics of the new inputs, so training can go on.
     """
-    mean, var = norm.running_mean.double(), norm.running_var.double()
+    mean, var, batches = statistics_of(norm)
+    mean, var = mean.double(), var.double()
     gain = norm.weight.double() / (var + norm.eps).sqrt() * outputs / inputs
     new_var = var * inputs**2
     state = {
@@ -263,7 +273,14 @@ def scaled_norm(
         "running_var": new_var,
     }
     state = {key: value.detach().to(norm.weight.dtype) for key, value in state.items()}
-    return state | {"num_batches_tracked": norm.num_batches_tracked.clone()}
+    return state | {"num_batches_tracked": batches.clone()}
+
+
+def statistics_of(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the running mean and variance (C,), and how many batches made them."""
+    mean, var, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None and var is not None and batches is not None, "torch's default"
+    return mean, var, batches
 
 
 def _integers(layer: QuantConv1d) -> Tensor:

@@ -1,5 +1,7 @@
 """The quantizers of all our networks, on top of Brevitas's own."""
 
+from typing import Any
+
 from brevitas.core.scaling import ScalingImplType
 from brevitas.nn import QuantHardTanh
 from brevitas.quant import Int8ActPerTensorFloatMinMaxInit
@@ -21,3 +23,8 @@ def input_quantizer(bits: int) -> QuantHardTanh:
     return QuantHardTanh(
         act_quant=InputQuant, bit_width=bits, min_val=-2.0, max_val=2.0, return_quant_tensor=True
     )
+
+
+def scaling_of(quantizer: Any) -> Any:
+    """Return the module of a learned activation quantizer that holds its range, as `value`."""
+    return quantizer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl

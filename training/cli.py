@@ -9,8 +9,9 @@ from models.cli import Json
 from training.cli_data import bar
 
 if TYPE_CHECKING:
-    import lightning
-
+    from models.checkpoint import Checkpoint
+    from models.config import NetConfig
+    from training.data import LabelledData
     from training.distill import Distillation
 
 Data = Annotated[
@@ -37,7 +38,7 @@ Seed = Annotated[int, typer.Option(help="Of weights, shuffling and fresh frames.
 
 def _source(
     data: Path | None, batch_size: int, min_snr: int, seed: int, epoch_frames: int | None
-) -> "lightning.LightningDataModule":
+) -> "LabelledData":
     from training.data import RadioMLData, SyntheticData
 
     if data is None:
@@ -82,13 +83,15 @@ def _hardware(
         precision = "bf16-mixed" if gpu else "32-true"
     if precision not in ("32-true", "bf16-mixed", "16-mixed"):
         raise BadInput(f"unknown precision {precision!r}; use 32-true, bf16-mixed or 16-mixed")
-    shorter = data is not None and epoch_frames is not None
+    batches = None
+    if data is not None and epoch_frames is not None:
+        batches = max(epoch_frames // (batch * devices * nodes), 1)
     return {
         "accelerator": "gpu" if gpu else "cpu",
         "devices": devices,
         "num_nodes": nodes,
         "precision": precision,
-        "batches_per_epoch": max(epoch_frames // (batch * devices * nodes), 1) if shorter else None,
+        "batches_per_epoch": batches,
     }
 
 
@@ -157,6 +160,7 @@ def train(
         "weight_bits": weight_bits,
         "act_bits": act_bits,
     }
+    start: NetConfig | Checkpoint
     if network in CONFIGS:
         start = CONFIGS[network].changed(**changes)
     elif any(value is not None for value in changes.values()):

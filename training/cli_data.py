@@ -1,6 +1,6 @@
 """`aaronnet data`: make, inspect and check data files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -199,13 +199,13 @@ def fidelity(
     networks, title = facts["networks"], f"{file}: {facts['data_label']}"
     heads = [head for network in networks for head in (network["network"], "published")]
     curves = [(network["published"] or {}).get("curve") or {} for network in networks]
-    rows = [["all", *_pairs(networks, lambda n: (n["accuracy"], _published(n)))]]
+    rows = [["all", *_pairs((network["accuracy"], _published(network)) for network in networks)]]
     for i, snr in enumerate(facts["snrs"]):
         pairs = [
             (network["accuracy_per_snr"][i], curve.get(snr))
             for network, curve in zip(networks, curves, strict=True)
         ]
-        rows.append([f"{snr} dB", *(_number(value, ".3f") for pair in pairs for value in pair)])
+        rows.append([f"{snr} dB", *_pairs(pairs)])
     print_table(f"{title}, accuracy", ("SNR", *heads), rows)
     print_table(
         f"{title}, deviation from the published accuracy",
@@ -222,9 +222,7 @@ def fidelity(
         (
             [
                 name,
-                *_pairs(
-                    networks, lambda n, i=i: (n["accuracy_per_class_high"][i], n["mistaken_for"][i])
-                ),
+                *_pairs((n["accuracy_per_class_high"][i], n["mistaken_for"][i]) for n in networks),
             ]
             for i, name in enumerate(facts["classes"])
         ),
@@ -250,8 +248,8 @@ def _published(network: dict) -> float | None:
     return network["published"] and network["published"]["accuracy"]
 
 
-def _pairs(networks: list[dict], pick: Callable[[dict], tuple]) -> list[str]:
-    values = [value for network in networks for value in pick(network)]
+def _pairs(pairs: Iterable[tuple[float | None, float | str | None]]) -> list[str]:
+    values = [value for pair in pairs for value in pair]
     return [value if isinstance(value, str) else _number(value, ".3f") for value in values]
 
 

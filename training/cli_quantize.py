@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from models.cli import Json
+from training.cli_data import bar
 
 SHOWN_FROM = 10  # dB
 
@@ -40,23 +41,24 @@ def quantize(
     import shutil
 
     from models import checkpoint as checkpoints
-    from models.console import err, print_table, progress
+    from models.console import err, print_table
     from models.cost import inference_cost
     from models.files import write_json
     from models.hardware import to_hardware
-    from training.data import RadioMLData, SyntheticData
+    from training.data import RadioMLData, SyntheticData, calibration_frames
     from training.distill import Distillation
     from training.evaluate import evaluate
     from training.module import Recipe
     from training.train import commands_after, train
 
     original = checkpoints.load(checkpoint)
+    source: RadioMLData | SyntheticData
     if data is None:
         source = SyntheticData(batch_size, frames_per_epoch=epoch_frames or 1 << 17, seed=seed)
     else:
-        source = RadioMLData(data, batch_size, seed=seed)
-        source.prepare_data()
-        source.setup()
+        with bar("caching") as progress:
+            source = RadioMLData(data, batch_size, seed=seed, progress=progress)
+            source.setup()
     with err.status("calibrating"):
         made = to_hardware(original, bits, calibration_frames(source, frames, seed))
     made.info.pop("sha256", None)
@@ -84,15 +86,8 @@ def quantize(
     facts: dict = {"checkpoint": str(out), "network": made.config.name, "bits": bits}
     facts |= {"data": source.label, "trained_on": made.data_label, "networks": {}}
     for name, network in networks.items():
-        with progress() as bar:
-            task = bar.add_task(f"testing {name}", total=None)
-            result = evaluate(
-                network,
-                source,
-                progress=lambda done, total, bar=bar, task=task: bar.update(
-                    task, completed=done, total=total
-                ),
-            )
+        with bar(f"testing {name}") as progress:
+            result = evaluate(network, source, progress=progress)
         per_snr = zip(result["snrs"], result["accuracy_per_snr"], strict=True)
         high = [share for snr, share in per_snr if snr >= SHOWN_FROM and share is not None]
         facts["networks"][name] = {
@@ -117,30 +112,3 @@ def quantize(
         ),
     )
     print_table("", ("fact", "value"), [("tested on", source.label)])
-
-
-def calibration_frames(source, count: int, seed: int):
-    """Return float32 (about count, 2, 1024) training frames over all classes and SNRs.
-
-    Args:
-        source: a `RadioMLData` that is set up, or a `SyntheticData`.
-        count: how many.
-        seed: of the choice.
-    """
-    import numpy as np
-    import torch
-
-    from training.data import RadioMLData
-    from training.radioml import CLASSES, SNRS
-    from training.synthesis import synthesise
-
-    rng = np.random.default_rng(seed)
-    if isinstance(source, RadioMLData):
-        rows = source.split.train
-        rows = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
-        return source.frames[rows][0]
-    each = -(-count // (len(CLASSES) * len(SNRS)))
-    drawn = [
-        synthesise(modulation, snr, each, rng) for modulation in range(len(CLASSES)) for snr in SNRS
-    ]
-    return torch.from_numpy(np.concatenate(drawn)).transpose(1, 2).contiguous()

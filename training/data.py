@@ -68,6 +68,21 @@ class SyntheticFrames(Dataset):
         return torch.from_numpy(x), torch.from_numpy(labels), torch.from_numpy(snrs)
 
 
+class LabelledData(lightning.LightningDataModule):
+    """Batches (x, y, snr) for training, validation and test.
+
+    Attributes:
+        label: where the frames come from, to be shown with every result; known after `setup`.
+        batch_size: frames a batch, a process.
+        first_epoch: number of the epoch that a new training loader starts with. Lightning 2.6
+            starts to iterate before it tells the samplers which epoch it resumes from.
+    """
+
+    label: str
+    batch_size: int
+    first_epoch: int = 0
+
+
 class Batches(DistributedSampler):
     """Yield the rows of one batch after another, an epoch of them.
 
@@ -94,13 +109,9 @@ class Batches(DistributedSampler):
         num_replicas: int | None = None,
         rank: int | None = None,
     ):
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if num_replicas is None:
-            num_replicas = torch.distributed.get_world_size() if distributed else 1
-        if rank is None:
-            rank = torch.distributed.get_rank() if distributed else 0
+        place = _place(num_replicas, rank)
         # The base class wants anything with a length.
-        super().__init__(rows, num_replicas, rank, shuffle=shuffle, seed=seed)
+        super().__init__(rows, *place, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
         self.rows, self.batch_size = rows, batch_size
 
     def __len__(self) -> int:
@@ -122,12 +133,9 @@ class Numbers(DistributedSampler):
     """Yield the numbers of this epoch's batches for `SyntheticFrames`; no two epochs share one."""
 
     def __init__(self, batches: int, num_replicas: int | None = None, rank: int | None = None):
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if num_replicas is None:
-            num_replicas = torch.distributed.get_world_size() if distributed else 1
-        if rank is None:
-            rank = torch.distributed.get_rank() if distributed else 0
-        super().__init__(range(batches), num_replicas, rank, shuffle=False)
+        place = _place(num_replicas, rank)
+        # The base class wants anything with a length.
+        super().__init__(range(batches), *place, shuffle=False)  # type: ignore[arg-type]
         self.batches = batches
 
     def __len__(self) -> int:
@@ -138,7 +146,24 @@ class Numbers(DistributedSampler):
         return iter(range(first, first + self.num_replicas * len(self), self.num_replicas))
 
 
-class RadioMLData(lightning.LightningDataModule):
+class SameNumbers(Numbers):
+    """Yield the numbers of the first epoch in every epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stay at the first."""
+
+
+def _place(processes: int | None, rank: int | None) -> tuple[int, int]:
+    """Return how many processes there are and which this is; by default torch.distributed's."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if processes is None:
+        processes = torch.distributed.get_world_size() if distributed else 1
+    if rank is None:
+        rank = torch.distributed.get_rank() if distributed else 0
+    return processes, rank
+
+
+class RadioMLData(LabelledData):
     """A file in RadioML 2018.01A's layout, in the official split.
 
     Validation and test both give the official test frames (all SNRs), as published.
@@ -153,11 +178,14 @@ class RadioMLData(lightning.LightningDataModule):
         progress: told (frames done, frames in all) while the cache is made.
 
     Attributes:
-        label: where the frames come from, to be shown with every result.
-        index: class and SNR of each frame.
+        index: class and SNR of each frame; this and the next two are there after `setup`.
         split: rows for training and testing.
-        frames: `CachedFrames`; `data.frames[rows]` is a batch.
+        frames: `data.frames[rows]` is a batch.
     """
+
+    index: Index
+    split: Split
+    frames: CachedFrames
 
     def __init__(
         self,
@@ -175,9 +203,6 @@ class RadioMLData(lightning.LightningDataModule):
         self.path, self.batch_size, self.min_snr = Path(path), batch_size, min_snr
         self.cache_dir, self.workers, self.seed = cache_dir, workers, seed
         self._progress = progress
-        self.frames: CachedFrames | None = None
-        self.index: Index | None = None
-        self.split: Split | None = None
         self.label = ""
 
     def prepare_data(self) -> None:
@@ -194,7 +219,7 @@ class RadioMLData(lightning.LightningDataModule):
         Raises:
             BadInput: as `open_cache` and `official_split`.
         """
-        if self.frames is None:
+        if not hasattr(self, "frames"):
             cache = open_cache(self.path, self.cache_dir, self._progress)
             self.index, self.label = cache.index, cache.index.label
             self.split = official_split(cache.index, self.min_snr)
@@ -203,9 +228,9 @@ class RadioMLData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of the training rows, all of full size."""
         self.frames.cache.fetch()
-        return self._loader(
-            Batches(self.split.train, self.batch_size, shuffle=True, seed=self.seed)
-        )
+        batches = Batches(self.split.train, self.batch_size, shuffle=True, seed=self.seed)
+        batches.set_epoch(self.first_epoch)
+        return self._loader(batches)
 
     def val_dataloader(self) -> DataLoader:
         """Return batches of the test rows."""
@@ -219,7 +244,7 @@ class RadioMLData(lightning.LightningDataModule):
         return _loader(self.frames, sampler, self.workers)
 
 
-class SyntheticData(lightning.LightningDataModule):
+class SyntheticData(LabelledData):
     """Endless training frames, drawn afresh each epoch; testing always gives the same ones.
 
     Args:
@@ -252,7 +277,9 @@ class SyntheticData(lightning.LightningDataModule):
         """Return the batches of this epoch, which no other epoch gives."""
         kept = tuple(snr for snr in SNRS if self.min_snr is None or snr >= self.min_snr)
         frames = SyntheticFrames(self.batch_size, kept, self.seed)
-        return self._loader(frames, self.frames_per_epoch)
+        numbers = Numbers(self._batches(self.frames_per_epoch))
+        numbers.set_epoch(self.first_epoch)
+        return _loader(frames, numbers, self.workers)
 
     def val_dataloader(self) -> DataLoader:
         """Return the test batches."""
@@ -261,12 +288,30 @@ class SyntheticData(lightning.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         """Return batches that are the same every time, over all SNRs."""
         frames = SyntheticFrames(self.batch_size, SNRS, self.seed, stream=1)
-        loader = self._loader(frames, self.test_frames)
-        loader.sampler.set_epoch = lambda epoch: None
-        return loader
+        return _loader(frames, SameNumbers(self._batches(self.test_frames)), self.workers)
 
-    def _loader(self, frames: SyntheticFrames, count: int) -> DataLoader:
-        return _loader(frames, Numbers(-(-count // self.batch_size)), self.workers)
+    def _batches(self, frames: int) -> int:
+        return -(-frames // self.batch_size)
+
+
+def calibration_frames(source: RadioMLData | SyntheticData, count: int, seed: int) -> Tensor:
+    """Return float32 (about count, 2, 1024) training frames over all classes and SNRs.
+
+    Args:
+        source: where from; a file must be set up.
+        count: how many.
+        seed: of the choice.
+    """
+    rng = np.random.default_rng(seed)
+    if isinstance(source, RadioMLData):
+        rows = source.split.train
+        rows = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
+        return source.frames[rows][0]
+    each = -(-count // (len(CLASSES) * len(SNRS)))
+    drawn = [
+        synthesise(modulation, snr, each, rng) for modulation in range(len(CLASSES)) for snr in SNRS
+    ]
+    return torch.from_numpy(np.concatenate(drawn)).transpose(1, 2).contiguous()
 
 
 def _check_batch(batch_size: int, min_snr: int | None) -> None:

@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import lightning
 import numpy as np
 import torch
 
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
+from training.data import Batch, LabelledData, RadioMLData
 from training.radioml import CLASSES, SNRS, snr_index
 
-Split = Literal["test", "train", "all"]
+SPLITS = ("test", "train", "all")
 Progress = Callable[[int, int], None]
 BATCH = 512
 
 
 def evaluate(
     checkpoint: Checkpoint,
-    data: str | Path | lightning.LightningDataModule,
-    split: Split = "test",
+    data: str | Path | LabelledData,
+    split: str = "test",
     *,
     batch_size: int = BATCH,
     device: str = "cpu",
@@ -45,12 +45,12 @@ def evaluate(
     Raises:
         BadInput: the split is unknown or empty, or the data unusable.
     """
-    if split not in get_args(Split):
-        raise BadInput(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
+    if split not in SPLITS:
+        raise BadInput(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     total, batches, label = _batches(data, split, batch_size)
     network = checkpoint.network.to(device).eval()
     classes = len(CLASSES)
-    counts = np.zeros(len(SNRS) * classes * classes, np.int64)
+    counts: np.ndarray = np.zeros(len(SNRS) * classes * classes, np.int64)
     done = 0
     with torch.inference_mode():
         for x, y, snr in batches:
@@ -83,10 +83,8 @@ def _shares(right: np.ndarray, total: np.ndarray) -> list[float | None]:
 
 
 def _batches(
-    data: str | Path | lightning.LightningDataModule, split: Split, batch_size: int
-) -> tuple[int, Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], str]:
-    from training.data import RadioMLData
-
+    data: str | Path | LabelledData, split: str, batch_size: int
+) -> tuple[int, Iterator[Batch], str]:
     if isinstance(data, str | Path):
         data = RadioMLData(data, batch_size)
         data.prepare_data()

@@ -158,12 +158,12 @@ def _shares(right: np.ndarray, total: np.ndarray) -> list[float | None]:
 
 def _published_as(text: str) -> tuple[Checkpoint, str, str | None]:
     file, _, name = text.rpartition("=")
-    if name not in PUBLISHED:
-        if file and not Path(text).exists():
-            raise BadInput(f"no network was published as {name!r}; known: {', '.join(PUBLISHED)}")
-        file, name = text, None
-    checkpoint = load(file)
-    return checkpoint, file, name or DIGESTS.get(checkpoint.info["sha256"])
+    if name in PUBLISHED:
+        return load(file), file, name
+    if file and not Path(text).exists():
+        raise BadInput(f"no network was published as {name!r}; known: {', '.join(PUBLISHED)}")
+    checkpoint = load(text)
+    return checkpoint, text, DIGESTS.get(checkpoint.info["sha256"])
 
 
 def _rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
@@ -205,10 +205,10 @@ def draw(facts: dict[str, Any], picture: str | Path) -> None:
         top.plot(facts["snrs"], shares, marker=".", label=f"this file, {mean}")
         published = network["published"]
         if published and published["curve"]:
-            snrs, curve = zip(*published["curve"].items(), strict=True)
-            curve = np.array(curve)
+            snrs = [int(snr) for snr in published["curve"]]
+            curve = np.array(list(published["curve"].values()))
             top.plot(
-                [int(snr) for snr in snrs],
+                snrs,
                 curve,
                 "o",
                 fillstyle="none",
@@ -216,7 +216,7 @@ def draw(facts: dict[str, Any], picture: str | Path) -> None:
                 label=f"published (real data), mean {published['accuracy']:.3f}",
             )
             top.fill_between(
-                [int(snr) for snr in snrs],
+                snrs,
                 curve - SNR_TOLERANCE,
                 curve + SNR_TOLERANCE,
                 color="tab:red",

@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from models.errors import BadInput
@@ -142,7 +143,8 @@ class Classifier(lightning.LightningModule):
         Lightning 2.6 passes `processed` to the samplers as the epoch, and forgets to count the
         epoch at whose end the state was saved.
         """
-        self.trainer.fit_loop.epoch_progress.current.processed = self.current_epoch
+        progress: Any = self.trainer.fit_loop.epoch_progress.current  # typed without `processed`
+        progress.processed = self.current_epoch
 
     def on_train_epoch_start(self) -> None:
         """Pick the phase."""
@@ -209,7 +211,7 @@ class Classifier(lightning.LightningModule):
         self.log("train_loss", loss)
         self.log("train_accuracy", accuracy)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with cosine warm restarts, stepped each batch."""
         decayed = [weight for _, weight in prunable(self.network)]
         others = [p for p in self.network.parameters() if all(p is not d for d in decayed)]
@@ -240,7 +242,7 @@ class Classifier(lightning.LightningModule):
     def _calibrate(self, x: Tensor) -> None:
         if self.trainer.world_size > 1:
             # Everyone's frames, in the order of one process with the whole batch: the same ranges.
-            x = self.all_gather(x).flatten(0, 1)
+            x = self._gathered(x).flatten(0, 1)
         self.network.eval()
         self.twin.calibrate(x)
         self.network.train()
@@ -249,6 +251,12 @@ class Classifier(lightning.LightningModule):
             self.average.module.load_state_dict(self.network.state_dict())
             self.average.n_averaged.zero_()
         self._uncalibrated = False
+
+    def _gathered(self, values: Tensor) -> Tensor:
+        """Return the values (...) of all processes, (processes, ...)."""
+        gathered = self.all_gather(values)
+        assert isinstance(gathered, Tensor), "it returns what it is given"
+        return gathered
 
     def _reset(self) -> None:
         self._sums = {}
@@ -269,7 +277,7 @@ class Classifier(lightning.LightningModule):
         if sums is None:
             raise BadInput(f"there are no {split} frames: the data holds too few for one batch")
         if self.trainer.world_size > 1:
-            sums = self.all_gather(sums).sum(0)
+            sums = self._gathered(sums).sum(0)
         loss, right, frames = sums.tolist()
         return loss / frames, right / frames, int(frames)
 
@@ -279,7 +287,7 @@ def _full_precision(scores: Tensor) -> Tensor:
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
-def prunable(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def prunable(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield the named weights of all convolutions and dense layers."""
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv1d | nn.Linear):

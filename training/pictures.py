@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -70,7 +71,7 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         data: label of the frames they were tested on.
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
-    theirs = [
+    theirs: list[dict[str, Any]] = [
         {
             "name": row.network,
             "accuracy": row.accuracy,
@@ -79,11 +80,11 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         }
         for row in published.RESULTS
     ]
-    groups = (
+    groups: tuple[tuple[Sequence[Mapping[str, Any]], str, str, Sequence[object]], ...] = (
         (theirs, "lightgrey", published.DATA_LABEL, "abcdefghijklmnopqrstuvwxyz"),
         (rows, "tab:blue", f"on {data}", range(1, len(rows) + 1)),
     )
-    handles = []
+    handles: list[Artist] = []
     for points, colour, label, keys in groups:
         axes.scatter(
             [point["score"] for point in points],

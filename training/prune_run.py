@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
-
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.cost import inference_cost
 from models.errors import BadInput
 from models.files import atomic, writable_folder, write_json
 from models.published import ACCURACY_THRESHOLD
+from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Recipe
 from training.prune import pruned
@@ -129,7 +128,7 @@ class Retraining:
 
 def prune(
     start: Checkpoint,
-    data: lightning.LightningDataModule,
+    data: LabelledData,
     out_folder: str | Path,
     plan: Plan,
     retraining: Retraining | None = None,
@@ -210,7 +209,7 @@ def prune(
 
 def _retrained(
     cut: Checkpoint,
-    data: lightning.LightningDataModule,
+    data: LabelledData,
     work: Path,
     retraining: Retraining,
     distillation: Distillation | None,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -33,6 +34,7 @@ SNRS = tuple(range(-20, 31, 2))
 FULL_FRAMES_PER_CELL = 4096
 """Frames of each (class, SNR) cell in DeepSig's file."""
 
+_SNRs = TypeVar("_SNRs", int, np.ndarray)
 _ROWS = 1 << 17  # Y of the real file is half a gigabyte: never held whole
 
 
@@ -70,7 +72,7 @@ class Index:
         return counts.reshape(len(CLASSES), len(SNRS))
 
 
-def snr_index(snrs: np.ndarray | int) -> np.ndarray | int:
+def snr_index(snrs: _SNRs) -> _SNRs:
     """Return the position of each SNR (dB) in `SNRS`."""
     return (snrs - SNRS[0]) // (SNRS[1] - SNRS[0])
 

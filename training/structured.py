@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.aaronnet import AaronNet
 from models.checkpoint import Checkpoint, build_network
+from models.config import FRAME_CHANNELS
 from models.errors import BadInput
 from models.vgg10 import VGG10
 
@@ -80,11 +81,10 @@ def _narrow_aaronnet(state: State, fraction: float) -> tuple[tuple[int, ...], in
 
 
 def _narrow_vgg10(state: State, layers: int, fraction: float) -> tuple[tuple[int, ...], int]:
-    channels, filters = None, []
+    channels, filters = torch.arange(FRAME_CHANNELS), []
     for index in range(layers):
         convolution, norm = str(4 * index + 1), str(4 * index + 2)
-        if channels is not None:
-            _take_inputs(state, convolution, channels)
+        _take_inputs(state, convolution, channels)
         channels = _most_important(state, convolution, norm, fraction)
         width = len(state[f"{convolution}.weight"])
         _take(state, convolution, channels)

@@ -15,11 +15,10 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -31,23 +30,26 @@ from models.checkpoint import Checkpoint, build_network
 from models.config import NetConfig
 from models.errors import BadInput
 from models.files import atomic, writable_folder
+from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Classifier, Recipe
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 STATE, LAST, BEST = "state.ckpt", "last.pth", "best.pth"
 
 
 def train(
     start: NetConfig | Checkpoint,
-    data: lightning.LightningDataModule,
+    data: LabelledData,
     out_folder: str | Path,
     recipe: Recipe | None = None,
     *,
     distillation: Distillation | None = None,
     seed: int = 0,
-    precision: str = "32-true",
+    precision: Precision = "32-true",
     accelerator: str = "auto",
     devices: int | list[int] = 1,
     num_nodes: int = 1,
@@ -63,7 +65,7 @@ def train(
 
     Args:
         start: a configuration to train from scratch, or a checkpoint to go on from.
-        data: batches (x, y, snr), with a `label` that says where they come from.
+        data: what to train and validate on.
         out_folder: for checkpoints and logs.
         recipe: how to train; None takes the published recipe.
         distillation: a teacher to learn from.
@@ -86,25 +88,27 @@ def train(
     _quiet()
     _keep_memory()
     lightning.seed_everything(seed, verbose=False)
-    fresh = isinstance(start, NetConfig)
-    config, info = (start, {}) if fresh else (start.config, start.info)
-    network = build_network(config)
-    if not fresh:
+    if isinstance(start, NetConfig):
+        config, info, digest = start, {}, None
+        network = build_network(config)
+    else:
+        config, info, digest = start.config, start.info, digest_of(start)
+        network = build_network(config)
         network.load_state_dict(start.network.state_dict())
     identity = {
         "config": config.to_dict(),
         "recipe": asdict(recipe),
         "seed": seed,
         "batches_per_epoch": batches_per_epoch,
-        "start": None if fresh else digest_of(start),
+        "start": digest,
     }
     if not resume:
         for name in (STATE, LAST, BEST, "metrics.csv"):
             (folder / name).unlink(missing_ok=True)
     state = folder / STATE
-    model = Classifier(network, recipe, fresh=fresh, distillation=distillation)
-    keeper = Keeper(folder, config, dict(info), identity)
-    epoch = _finished_epochs(state, identity) if state.is_file() else 0
+    model = Classifier(network, recipe, fresh=digest is None, distillation=distillation)
+    keeper = Keeper(folder, config, data, dict(info), identity)
+    epoch = data.first_epoch = _finished_epochs(state, identity) if state.is_file() else 0
     processes = devices if isinstance(devices, int) else len(devices)
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
@@ -126,8 +130,7 @@ def train(
         limit_train_batches=batches_per_epoch,
         log_every_n_steps=50,
     )
-    with _starting_at(data, epoch):
-        trainer.fit(model, datamodule=data, ckpt_path=state if epoch else None, weights_only=True)
+    trainer.fit(model, datamodule=data, ckpt_path=state if epoch else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     best = folder / BEST
@@ -143,9 +146,15 @@ class Keeper(lightning_callbacks.Checkpoint):
     """Writes the run's files after each epoch, each of them whole or not at all."""
 
     def __init__(
-        self, folder: Path, config: NetConfig, info: dict[str, Any], identity: dict[str, Any]
+        self,
+        folder: Path,
+        config: NetConfig,
+        data: LabelledData,
+        info: dict[str, Any],
+        identity: dict[str, Any],
     ):
-        self.folder, self.config, self.info, self.identity = folder, config, info, identity
+        self.folder, self.config, self.data = folder, config, data
+        self.info, self.identity = info, identity
         self.best = -1.0
         self.seconds = 0.0
         self._started = 0.0
@@ -158,12 +167,17 @@ class Keeper(lightning_callbacks.Checkpoint):
         """Undo `state_dict`."""
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, model: Classifier) -> None:
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, model: lightning.LightningModule
+    ) -> None:
         """Start the clock."""
         self._started = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, model: Classifier) -> None:
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, model: lightning.LightningModule
+    ) -> None:
         """Write checkpoints, metrics and state, in this order: the state counts the others done."""
+        assert isinstance(model, Classifier)
         row = model.history[-1]
         row["seconds"] = round(time.monotonic() - self._started, 3)
         self.seconds += row["seconds"]
@@ -183,7 +197,7 @@ class Keeper(lightning_callbacks.Checkpoint):
         before = self.info
         info = {
             **before,
-            "data_label": trainer.datamodule.label,
+            "data_label": self.data.label,
             "accuracy": model.history[-1]["val_accuracy"],
             "seed": self.identity["seed"],
             "command": commands_after(before),
@@ -224,26 +238,6 @@ def _finished_epochs(state: Path, identity: dict[str, Any]) -> int:
                 "--no-resume to start anew"
             )
     return len(content["history"])
-
-
-@contextmanager
-def _starting_at(data: lightning.LightningDataModule, epoch: int) -> Iterator[None]:
-    """Make a data module's first training batches those of a later epoch.
-
-    Lightning 2.6 starts to iterate before it tells the samplers which epoch it resumes from.
-    """
-    original = data.train_dataloader
-
-    def train_dataloader() -> torch.utils.data.DataLoader:
-        loader = original()
-        loader.sampler.set_epoch(epoch)
-        return loader
-
-    data.train_dataloader = train_dataloader
-    try:
-        yield
-    finally:
-        del data.train_dataloader  # the class's own shows again
 
 
 def digest_of(start: Checkpoint) -> str:

@@ -6,6 +6,9 @@ off. A `Twin` runs a network's own parameters through one autograd function a qu
 network that it was made from is trained, saved and exported.
 """
 
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
 import torch
 import torch.nn.functional as F
 from brevitas.nn import QuantConv1d, QuantHardTanh, QuantIdentity, QuantLinear, QuantReLU
@@ -13,6 +16,8 @@ from torch import Tensor, nn
 from torch.distributed import nn as collectives
 
 from models.aaronnet import AaronNet
+from models.hardware import statistics_of
+from models.quantizers import scaling_of
 from models.vgg10 import VGG10
 from training import kernels
 
@@ -52,7 +57,7 @@ class FakeQuant(torch.autograd.Function):
 
 def step_of(quantizer: QuantReLU | QuantIdentity) -> nn.Parameter:
     """Return the parameter that holds a learned activation quantizer's range."""
-    return quantizer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl.value
+    return scaling_of(quantizer).value
 
 
 def quantized_weight(layer: QuantConv1d | QuantLinear) -> tuple[Tensor, Tensor]:
@@ -62,18 +67,18 @@ def quantized_weight(layer: QuantConv1d | QuantLinear) -> tuple[Tensor, Tensor]:
     return _masked(layer, FakeQuant.apply(layer.weight, step, -top, top)), step
 
 
-def _masked(layer: nn.Module, weight: Tensor) -> Tensor:
+def _masked(layer: QuantConv1d | QuantLinear, weight: Tensor) -> Tensor:
     """Keep gradients from weights that are zero by construction (`models.hardware`)."""
     mask = getattr(layer, "mask", None)
     return weight if mask is None else weight * mask
 
 
-def _weight_bits(layer: nn.Module) -> int:
+def _weight_bits(layer: QuantConv1d | QuantLinear) -> int:
     quantizer = layer.weight_quant.tensor_quant
     return int(quantizer.msb_clamp_bit_width_impl.bit_width.value)
 
 
-def _act_bits(quantizer: nn.Module) -> int:
+def _act_bits(quantizer: QuantReLU | QuantIdentity | QuantHardTanh) -> int:
     inner = quantizer.act_quant.fused_activation_quant_proxy.tensor_quant
     return int(inner.msb_clamp_bit_width_impl.bit_width.value)
 
@@ -108,7 +113,7 @@ class Twin(nn.Module):
 
     def _features(self, network: AaronNet, x: Tensor) -> Tensor:
         """Return the pooled features (N, F) of quantized frames, computed by `training.kernels`."""
-        branches = list(network.expand.children())
+        branches: list[Any] = list(network.expand.children())
         longest = max(branch[0].kernel_size[0] for branch in branches)
         weights = [
             F.pad(self._weight(branch[0]), ((longest - branch[0].kernel_size[0]) // 2,) * 2)
@@ -125,7 +130,8 @@ class Twin(nn.Module):
         )
         norms = [branch[4] for branch in branches]
         by = 1
-        for block in network.feats:
+        blocks: Iterable[Any] = network.feats
+        for block in blocks:
             depthwise, norm, relu, pointwise, last_norm, _ = block.block
             gain, shift = normalisation(norms, mean, var, raw.numel() // len(mean))
             raw, mean, var = kernels.Depthwise.apply(
@@ -163,7 +169,9 @@ class Twin(nn.Module):
         with torch.no_grad():
             self._run(self._network[0], x, quantile)
 
-    def _run(self, layer: nn.Module, x: Tensor, quantile: float | None) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, layer: nn.Module, x: Tensor, quantile: float | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the layer's output and the step of its values (None in floating point)."""
         step = None
         match layer:
@@ -174,14 +182,11 @@ class Twin(nn.Module):
             case QuantReLU() | QuantIdentity():
                 x, step = self._activation(layer, x, quantile)
             case QuantConv1d():
-                weight = (
-                    quantized_weight(layer)[0] if self.quantized else _masked(layer, layer.weight)
-                )
-                x = _convolution(layer, x, weight)
+                x = _convolution(layer, x, self._weight(layer))
             case nn.BatchNorm1d():
                 x = batch_norm(layer, x)
-            case nn.MaxPool1d() if x.ndim == 4:
-                x = F.max_pool2d(x, (1, layer.kernel_size))
+            case nn.MaxPool1d(kernel_size=int(size)) if x.ndim == 4:
+                x = F.max_pool2d(x, (1, size))
             case nn.MaxPool1d() | nn.Flatten():
                 x = layer(x)
             case nn.ModuleList() | QuantLinear():
@@ -197,7 +202,7 @@ class Twin(nn.Module):
         return x, step
 
     def _activation(
-        self, layer: nn.Module, x: Tensor, quantile: float | None
+        self, layer: QuantReLU | QuantIdentity, x: Tensor, quantile: float | None
     ) -> tuple[Tensor, Tensor | None]:
         bits, unsigned = self._bits[id(layer)], isinstance(layer, QuantReLU)
         if unsigned:
@@ -207,9 +212,7 @@ class Twin(nn.Module):
             values = x.abs().flatten()
             values = values[:: max(1, len(values) >> 20)]
             level = values.kthvalue(max(int(quantile * len(values)), 1)).values
-            proxy = layer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
-            # Loading is what tells Brevitas that its own collection of statistics is over.
-            proxy.load_state_dict({"value": level.clamp_min(1e-3)}, strict=False)
+            _set_range(layer, level.clamp_min(1e-3))
         if not self.quantized:
             return x, None
         step = step_of(layer).abs().clamp_min(SMALLEST_STEP) / (top if unsigned else top + 1)
@@ -221,6 +224,7 @@ class Twin(nn.Module):
         weight, weight_step = quantized_weight(layer)
         bias = layer.bias
         if bias is not None and layer.bias_quant.is_quant_enabled:
+            assert step is not None, "such a layer has a quantizer in front of it"
             # A 32-bit integer in units of the products.
             unit = (step * weight_step).detach()
             bias = bias + ((bias / unit).round() * unit - bias).detach()
@@ -235,7 +239,7 @@ def _convolution(layer: QuantConv1d, x: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(x, weight.unsqueeze(2), layer.bias, stride, padding, 1, layer.groups)
 
 
-def fits_kernels(network: nn.Module) -> bool:
+def fits_kernels(network: nn.Module) -> TypeGuard[AaronNet]:
     """Return whether a network can run on `training.kernels`: a paper-form AaronNet, not wide."""
     return (
         isinstance(network, AaronNet)
@@ -260,9 +264,10 @@ def batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
     if not norm.training or _processes() == 1:
         if x.ndim < 4:
             return norm(x)
-        norm.num_batches_tracked += 1  # what BatchNorm1d would do, had it not asked for (N, C, L)
-        running = norm.running_mean, norm.running_var
-        return F.batch_norm(x, *running, norm.weight, norm.bias, True, norm.momentum, norm.eps)
+        mean, var, batches = statistics_of(norm)
+        batches += 1  # what BatchNorm1d would do, had it not asked for (N, C, L)
+        momentum = _momentum(norm)
+        return F.batch_norm(x, mean, var, norm.weight, norm.bias, True, momentum, norm.eps)
     dims = tuple(dim for dim in range(x.ndim) if dim != 1)
     var, mean = torch.var_mean(x, dims, correction=0)
     gain, shift = normalisation([norm], mean, var, x.numel() // x.shape[1])
@@ -291,14 +296,20 @@ def normalisation(
         with torch.no_grad():
             sizes = [norm.num_features for norm in norms]
             for norm, m, v in zip(norms, mean.split(sizes), var.split(sizes), strict=True):
-                norm.running_mean.lerp_(m, norm.momentum)
-                norm.running_var.lerp_(v * (count / (count - 1)), norm.momentum)
-                norm.num_batches_tracked += 1
+                running_mean, running_var, batches = statistics_of(norm)
+                running_mean.lerp_(m, _momentum(norm))
+                running_var.lerp_(v * (count / (count - 1)), _momentum(norm))
+                batches += 1
     else:
-        mean = torch.cat([norm.running_mean for norm in norms])
-        var = torch.cat([norm.running_var for norm in norms])
+        mean = torch.cat([statistics_of(norm)[0] for norm in norms])
+        var = torch.cat([statistics_of(norm)[1] for norm in norms])
     gain = weight * torch.rsqrt(var + norms[0].eps)
     return gain, bias - mean * gain
+
+
+def _momentum(norm: nn.BatchNorm1d) -> float:
+    assert norm.momentum is not None, "torch's default is 0.1"
+    return norm.momentum
 
 
 def _processes() -> int:
@@ -314,5 +325,9 @@ def initialise_ranges(network: nn.Module) -> None:
     """
     for layer in network.modules():
         if isinstance(layer, QuantReLU | QuantIdentity):
-            scaling = layer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
-            scaling.load_state_dict({"value": torch.tensor(1.0)}, strict=False)
+            _set_range(layer, torch.tensor(1.0))
+
+
+def _set_range(quantizer: QuantReLU | QuantIdentity, value: Tensor) -> None:
+    # Loading is what tells Brevitas that its own collection of statistics is over.
+    scaling_of(quantizer).load_state_dict({"value": value}, strict=False)

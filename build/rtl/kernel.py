@@ -100,7 +100,7 @@ class Kernel(ABC):
     def reference(self, words: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
         """Compute the output words (m, output lanes) of any whole number of frames of input words.
 
-        `memory` holds the kernel's constants as integers in the shape of `memory_shape`.
+        `memory` holds the kernel's constants as integers (memory_depth, memory.lanes).
         """
 
     @abstractmethod

@@ -45,9 +45,9 @@ class KernelOp(RTLBackend):
         """Return the kernel with this node's parameters."""
         raise NotImplementedError
 
-    def constants(self, model: ModelWrapper) -> np.ndarray | None:
-        """Return the constant memory, shape (memory_depth, memory.lanes); None without one."""
-        return None
+    def constants(self, model: ModelWrapper) -> np.ndarray:
+        """Return the constants (memory_depth, memory.lanes) of a kernel that has a memory."""
+        raise NotImplementedError
 
     @staticmethod
     def obstacle(node: HWCustomOp, model: ModelWrapper) -> str:
@@ -71,7 +71,7 @@ class KernelOp(RTLBackend):
         kernel, node = self.kernel(), self.onnx_node
         words = context[node.input[0]].astype(np.int64).reshape(-1, kernel.input.lanes)
         packed = [int.from_bytes(row.tobytes(), "little") for row in kernel.input.pack(words)]
-        io = {"inputs": {"in0": packed}, "outputs": {"out0": []}}
+        io: dict[str, dict[str, list[int]]] = {"inputs": {"in0": packed}, "outputs": {"out0": []}}
         simulator = self.get_rtlsim()
         self.reset_rtlsim(simulator)
         self.rtlsim_multi_io(simulator, io)

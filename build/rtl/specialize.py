@@ -3,16 +3,17 @@
 from collections import Counter
 
 import numpy as np
+from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
 from finn.util.basic import get_dsp_block
-from onnx import helper
+from onnx import NodeProto, helper
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.general import GiveUniqueNodeNames
 
-from build.rtl.ops import KERNEL_OPS, RTL_DOMAIN, register
+from build.rtl.ops import KERNEL_OPS, RTL_DOMAIN, KernelOp, register
 
 register()
 
@@ -105,18 +106,18 @@ class SpecializeForRTL(Transformation):
         return model, False
 
 
-def step_specialize_for_rtl(model: ModelWrapper, cfg: object) -> ModelWrapper:
-    """Builder step in place of FINN's step_specialize_layers (cfg: DataflowBuildConfig)."""
+def step_specialize_for_rtl(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """Builder step in place of FINN's step_specialize_layers."""
     return model.transform(SpecializeForRTL(cfg._resolve_fpga_part()))
 
 
-def step_adapt_weights(model: ModelWrapper, cfg: object) -> ModelWrapper:
+def step_adapt_weights(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
     """Builder step after FINN's step_minimize_bit_width, which narrows weight types again."""
     return model.transform(AdaptMVAUWeights(cfg._resolve_fpga_part()))
 
 
-def step_use_kernels(model: ModelWrapper, cfg: object) -> ModelWrapper:
-    """Builder step: kernels for nodes that are HLS so far (cfg: DataflowBuildConfig)."""
+def step_use_kernels(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """Builder step: kernels for nodes that are HLS so far."""
     return model.transform(UseKernels())
 
 
@@ -137,7 +138,7 @@ def backends(model: ModelWrapper) -> dict[str, int]:
     return dict(Counter(names[n.domain] for n in model.graph.node if n.domain in names))
 
 
-def _kernel_op(node) -> type | None:
+def _kernel_op(node: NodeProto) -> type[KernelOp] | None:
     """Return our op for an abstract or HLS node, if there is one."""
     if node.domain == ABSTRACT_DOMAIN:
         return KERNEL_OPS.get(node.op_type)

@@ -188,7 +188,7 @@ def stalls(
     A stream that is mostly blocked has a consumer that limits the pipeline; the node between
     blocked inputs and starved outputs is the bottleneck. Shares are of all simulated cycles.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for link in accelerator.links:
         counts = simulation.watched.get(link.name)
         if counts:

@@ -145,7 +145,7 @@ def stitch(
 
 def _links(model: ModelWrapper) -> list[Link]:
     """Return every stream of the graph, checked for agreement of both ends."""
-    links = []
+    links: list[Link] = []
     for value in model.graph.input:
         if model.get_initializer(value.name) is None:
             consumer = model.find_consumer(value.name)

@@ -24,16 +24,23 @@ SOURCE = "step_integer_input.onnx"
 """The exported model with integer input, as the builder saves it after our first step."""
 
 
-class WidenThresholds(Transformation):
-    """Recompute the thresholds of a graph fresh from QONNX in float64.
+class _Rewrite(Transformation):
+    """Replace the thresholds of every quantizer.
 
     Args:
-        source: the QONNX graph it was made from.
+        source: the QONNX graph that the model was made from; its i-th quantizer of activations has
+            become the i-th `MultiThreshold`.
     """
 
     def __init__(self, source: ModelWrapper):
         super().__init__()
         self.source = source
+
+    def better(
+        self, quantizer: NodeProto, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """Return new thresholds (C, T), and how far from them rounding can have put the old."""
+        raise NotImplementedError
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Rewrite in place.
@@ -43,39 +50,33 @@ class WidenThresholds(Transformation):
         """
         for node, quantizer in _pairs(model, self.source):
             thresholds = model.get_initializer(node.input[1])
-            scale, lowest = _range(self.source, quantizer)
-            wide = (np.arange(thresholds.shape[1], dtype=np.float64) + lowest + 0.5) * scale
-            if not np.allclose(thresholds, wide, rtol=1e-4, atol=1e-4 * scale):
+            better, tolerance = self.better(quantizer, thresholds)
+            if np.any(np.abs(better - thresholds) > tolerance):
                 raise ValueError(f"{node.output[0]} does not correspond to {quantizer.name}")
-            model.set_initializer(node.input[1], np.broadcast_to(wide, thresholds.shape))
+            model.set_initializer(node.input[1], better)
         return model, False
 
 
-class ExactThresholds(Transformation):
-    """Replace the thresholds of a streamlined graph.
+class WidenThresholds(_Rewrite):
+    """Recompute the thresholds of a graph fresh from QONNX in float64."""
 
-    Args:
-        source: the QONNX graph that was streamlined; its i-th quantizer of activations has become
-            the i-th `MultiThreshold`.
-    """
+    def better(
+        self, quantizer: NodeProto, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """Return them as the quantizer's step and integers give them."""
+        scale, lowest = _range(self.source, quantizer)
+        wide = (np.arange(thresholds.shape[1], dtype=np.float64) + lowest + 0.5) * scale
+        return np.broadcast_to(wide, thresholds.shape), 1e-4 * (np.abs(wide) + scale)
 
-    def __init__(self, source: ModelWrapper):
-        super().__init__()
-        self.source = source
 
-    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
-        """Rewrite in place.
+class ExactThresholds(_Rewrite):
+    """Replace the thresholds of a streamlined graph by exact integers."""
 
-        Raises:
-            ValueError: a threshold was off by more than rounding: the graphs do not correspond.
-        """
-        for node, quantizer in _pairs(model, self.source):
-            thresholds = model.get_initializer(node.input[1])
-            exact = exact_thresholds(self.source, quantizer, thresholds)
-            if np.any(np.abs(exact - thresholds) > 2):
-                raise ValueError(f"{node.name} does not correspond to {quantizer.name}")
-            model.set_initializer(node.input[1], exact.astype(np.float32))
-        return model, False
+    def better(
+        self, quantizer: NodeProto, thresholds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """Return the integers, as FINN's float32."""
+        return exact_thresholds(self.source, quantizer, thresholds).astype(np.float32), 2.0
 
 
 def _pairs(model: ModelWrapper, source: ModelWrapper) -> list[tuple[NodeProto, NodeProto]]:
@@ -121,11 +122,15 @@ def levels_of(source: ModelWrapper, quantizer: NodeProto) -> Callable[[np.ndarra
 
     Both are (N, C); levels count from the quantizer's lowest value. Computed in float64.
     """
-    layer, between = _layer(source, quantizer)
+    found = _layer(source, quantizer)
+    assert found is not None, f"{quantizer.name} is behind no layer"
+    layer, between = found
     constants = {item.name: numpy_helper.to_array(item) for item in source.graph.initializer}
     # The input's quantizer has been replaced by a multiplication; both have the step second.
     taken = quantizer_of(source, layer.input[0]) or source.find_producer(layer.input[0])
-    names = [taken.input[1], quantizer_of(source, layer.input[1]).input[1]]
+    weights = quantizer_of(source, layer.input[1])
+    assert weights is not None, "`build.checks` refuses layers with float weights"
+    names = [taken.input[1], weights.input[1]]
     step = constants[names[0]].reshape(-1).astype(np.float64) * constants[names[1]].reshape(-1)
     bias = constants[layer.input[2]] if len(layer.input) > 2 else 0.0
     scale, lowest = _range(source, quantizer)

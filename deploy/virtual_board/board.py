@@ -306,7 +306,7 @@ class Board:
             run, failure = None, f"{type(error).__name__}: {error}"
         with self._changed:
             if run is not None:
-                target[:] = np.ascontiguousarray(run.results).reshape(-1)
+                target[:] = run.results.tobytes()
             target.release()
             if parties[0] is self._input:
                 self._failure = failure

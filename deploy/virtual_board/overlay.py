@@ -10,6 +10,7 @@ belongs to: the server refuses another one's.
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -186,7 +187,7 @@ def _module(
     vlnv: str,
     port: str | None,
     role: str,
-    parameters: dict[str, object],
+    parameters: Mapping[str, object],
     memory_map: str = "",
 ) -> str:
     listed = "".join(

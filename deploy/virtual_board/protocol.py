@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 
 # message -> fields in the order of their numbers from 1 on: name:type, "?" marks proto3 optional;
 # "-" skips a number.
@@ -113,7 +114,7 @@ def describe(package: str) -> descriptor_pb2.FileDescriptorProto:
     return file
 
 
-def _classes() -> dict[str, type]:
+def _classes() -> dict[str, type[Message]]:
     # A pool of its own: pynq's generated modules may live in the same process.
     pool = descriptor_pool.DescriptorPool()
     found = {}

@@ -84,7 +84,7 @@ def _processor() -> str:
 
 def _call(name: str, *arguments: Any) -> None:
     """Call a kernel: tensors as pointers, None as null, int as C's int, then the thread count."""
-    converted = []
+    converted: list[Any] = []
     for value in arguments:
         if value is None:
             converted.append(ctypes.c_void_p(None))

@@ -189,7 +189,8 @@ def _pulses(symbols: np.ndarray, response: np.ndarray, delays: np.ndarray) -> np
     spectrum = np.zeros((len(symbols), _LENGTH), np.complex64)
     spectrum[:, : half + 1] = band[:, half:]
     spectrum[:, -half:] = band[:, :half]
-    return np.fft.ifft(spectrum, axis=1, out=spectrum)
+    # numpy's annotations know complex128 only.
+    return np.fft.ifft(spectrum, axis=1, out=spectrum)  # type: ignore[arg-type]
 
 
 @lru_cache

@@ -269,7 +269,7 @@ def _write(
 
 
 def _write_all(descriptor: int, frames: np.ndarray, place: int) -> None:
-    data = memoryview(frames).cast("B")
+    data = frames.data.cast("B")
     while data:
         written = os.pwrite(descriptor, data, place)
         data, place = data[written:], place + written
