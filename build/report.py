@@ -213,8 +213,8 @@ def draw(facts: dict[str, Any], picture: Path) -> None:
     colours = ["#d9730d" if row["name"] == slowest else "#0b6e99" for row in rows]
     axes.barh([row["name"] for row in rows], [row["cycles"] for row in rows], color=colours)
     axes.axvline(FRAME_LENGTH, color="0.5", linewidth=1, linestyle="--")
-    axes.text(FRAME_LENGTH, -1.2, "line rate", color="0.4", fontsize=7, ha="center")
-    axes.invert_yaxis()
+    axes.text(FRAME_LENGTH, -0.9, "line rate ", color="0.4", fontsize=7, ha="right")
+    axes.set_ylim(len(rows) - 0.4, -1.8)
     axes.tick_params(labelsize=6)
     axes.set_xlabel("clocks a frame (estimated)")
     axes.set_title(

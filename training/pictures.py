@@ -4,12 +4,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -18,10 +15,15 @@ from models import published
 WIDTH, DPI = 8.0, 130
 
 
+def _axes(height: float) -> tuple[Figure, Axes]:
+    # Without pyplot, whose backend is the caller's choice: a notebook shows figures of its own.
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.subplots()
+
+
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
-    plt.close(figure)
     return buffer.getvalue()
 
 
@@ -32,7 +34,7 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
         results: what `training.evaluate.evaluate` returned, by name.
         data: label of the frames.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
+    figure, axes = _axes(4.8)
     for name, facts in results.items():
         share = [np.nan if a is None else 100 * a for a in facts["accuracy_per_snr"]]
         label = f"{name} ({facts['accuracy']:.1%})"
@@ -52,7 +54,7 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
 
 def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw how many times cheaper than VGG10 each network is; `rows` have name and compression."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.6 + 0.42 * len(rows)))
+    figure, axes = _axes(0.6 + 0.42 * len(rows))
     names = [row["name"] for row in rows]
     ratios = [row["compression"] for row in rows]
     bars = axes.barh(names, ratios, color="tab:blue")
@@ -70,7 +72,7 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         rows: dicts with `name`, `accuracy`, `score`, `nonzero_weights`.
         data: label of the frames they were tested on.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 5.2))
+    figure, axes = _axes(5.2)
     theirs: list[dict[str, Any]] = [
         {
             "name": row.network,
@@ -98,13 +100,12 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         handles.append(axes.scatter([], [], color=colour, edgecolor="black", label=label))
         for key, point in zip(keys, points, strict=False):
             # Names would lie upon each other: a key here, its name in the legend. Ours stand
-            # above their circles, the published ones below.
-            side = 1 if points is rows else -1
-            radius = np.sqrt(point["nonzero_weights"] / 60) / 2
+            # to the right of their circles, the published ones below.
+            away = np.sqrt(point["nonzero_weights"] / 60) / 2 + 6
             axes.annotate(
                 str(key),
                 (point["score"], 100 * point["accuracy"]),
-                xytext=(0, side * (radius + 6)),
+                xytext=(away, 0) if points is rows else (0, -away),
                 textcoords="offset points",
                 ha="center",
                 va="center",
@@ -117,6 +118,7 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         xscale="log",
         xlabel="official inference cost (VGG10 w8a8 = 1); circle area: nonzero weights",
         ylabel="accuracy over all SNRs (%)",
+        title=f"on {data}; grey: published",
     )
     axes.margins(x=0.12, y=0.2)
     axes.grid(alpha=0.3)
@@ -130,7 +132,7 @@ def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
     """Draw the confusion matrix of `evaluate`'s facts, over all SNRs, rows summing to 100 %."""
     counts = np.array(facts["confusion"], float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(WIDTH, WIDTH * 0.86))
+    figure, axes = _axes(WIDTH * 0.86)
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     names = facts["classes"]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
@@ -151,7 +153,7 @@ def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
 
 def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
     """Draw each layer's nonzero weights and zeros; `layers` have name, weights and nonzero."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.26 * len(layers)))
+    figure, axes = _axes(0.8 + 0.26 * len(layers))
     names = [layer["name"] for layer in layers]
     nonzero = np.array([layer["nonzero"] for layer in layers])
     weights = np.array([layer["weights"] for layer in layers])
@@ -164,5 +166,5 @@ def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
     axes.margins(x=0.15)
     axes.tick_params(axis="y", labelsize=8)
     axes.set(xlabel="quantized weights", title=name)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     return _png(figure)
