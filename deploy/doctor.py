@@ -96,7 +96,9 @@ def _disk() -> Finding:
     folder = Path(os.environ.get("AARONNET_CACHE") or ".").absolute()
     there = next(part for part in (folder, *folder.parents) if part.exists())
     free = shutil.disk_usage(there).free / 2**30
-    get = "" if free >= 6 else "a full-size file needs 20 GB, its cache 5 GB; or set AARONNET_CACHE"
+    get = (
+        "" if free >= 12 else "a full-size file needs 20 GB, its cache 10 GB; or set AARONNET_CACHE"
+    )
     return Finding("disk", f"{free:.0f} GiB free", "data files, caches, simulators", get)
 
 
