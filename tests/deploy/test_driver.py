@@ -31,13 +31,6 @@ from tests.deploy.packages import (
 ADDRESS = "127.0.0.12"
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    made = make_package(tmp_path_factory.mktemp("driver") / "package")
-    write_overlay(made)
-    return made
-
-
 @pytest.fixture
 def changed(package: Package, tmp_path: Path) -> Iterator[tuple[Path, dict]]:
     """A package's copy, to be broken, and its manifest."""

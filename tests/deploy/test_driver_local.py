@@ -11,17 +11,9 @@ from deploy.driver import Classifier
 from deploy.errors import BadInput, CheckFailed
 from deploy.package import Package
 from deploy.validate import validate
-from deploy.virtual_board.overlay import write_overlay
-from tests.deploy.packages import ToyAccelerator, make_package
+from tests.deploy.packages import ToyAccelerator
 
 SECONDS = 0.002
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    made = make_package(tmp_path_factory.mktemp("local") / "package")
-    write_overlay(made)
-    return made
 
 
 class Memory:

@@ -28,7 +28,6 @@ from tests.deploy.packages import (
     BOARD_PYTHON,
     ROOT,
     ToyAccelerator,
-    make_package,
     needs_board_env,
     run_client,
     write_frames,
@@ -37,13 +36,6 @@ from training.radioml import CLASSES, read_index
 from training.split import official_split
 
 ADDRESS = "127.0.0.13"
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    made = make_package(tmp_path_factory.mktemp("validate") / "package")
-    write_overlay(made)
-    return made
 
 
 @pytest.fixture(scope="module")

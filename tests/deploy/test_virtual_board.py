@@ -26,13 +26,6 @@ from tests.deploy.packages import ROOT, ToyAccelerator, make_package
 ADDRESS = "127.0.0.11"
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    made = make_package(tmp_path_factory.mktemp("board") / "package")
-    write_overlay(made)
-    return made
-
-
 class Client:
     """pynq's side of the protocol, by hand: able to do what pynq would not."""
 

@@ -8,14 +8,13 @@ import torch
 from models import checkpoint as checkpoints
 from models import zoo
 from models.checkpoint import build_network
-from models.config import NetConfig
 from models.errors import BadInput, CheckFailed
 from models.files import sha256
+from tests.tiny import TINY
 from training.synthesis import write_dataset
 from training.twin import initialise_ranges
 from training.zoo import add, learning_curve
 
-TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
 INFO = {
     "data_label": "synthetic test",
     "seed": 1,

@@ -6,23 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.checkpoint import build_network
 from models.config import CONFIGS, NetConfig
+from tests.tiny import ready
 from training import kernels
-from training.twin import Twin, fits_kernels, initialise_ranges
+from training.twin import Twin, fits_kernels
 
 # Widths on both sides of a vector's 16, and uneven ones.
 UNEVEN = NetConfig("uneven", "aaronnet", (27, 17, 16, 5, 33, 40), 8, 6, 6, 6)
 
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="no g++ here")
-
-
-def prepared(config: NetConfig) -> torch.nn.Module:
-    torch.manual_seed(1)
-    network = build_network(config)
-    initialise_ranges(network)
-    Twin(network).calibrate(torch.randn(16, 2, 1024))
-    return network
 
 
 @needs_compiler
@@ -31,7 +23,7 @@ def prepared(config: NetConfig) -> torch.nn.Module:
 @pytest.mark.parametrize("quantized", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_outputs_and_gradients_equal_torchs(config, training, quantized, threads, monkeypatch):
-    network = prepared(config).train(training).double().float()
+    network = ready(config).train(training).double().float()
     assert fits_kernels(network)
     x, y = torch.randn(5, 2, 1024), torch.randint(0, 24, (5,))
 
@@ -76,7 +68,7 @@ def test_outputs_and_gradients_equal_torchs(config, training, quantized, threads
 @needs_compiler
 def test_a_step_in_double_precision_agrees():
     """Against float64 the kernels err no more than torch's own float32 layers do."""
-    network = prepared(UNEVEN).train()
+    network = ready(UNEVEN).train()
     x, y = torch.randn(4, 2, 1024), torch.randint(0, 24, (4,))
     gradients = {}
     for kind in ("kernels", "double"):
@@ -98,7 +90,7 @@ def test_without_a_compiler_torch_does_it(monkeypatch, recwarn):
         monkeypatch.setattr("shutil.which", lambda name: None)
         assert kernels.library() is None
         assert any("g++" in str(warning.message) for warning in recwarn)
-        network = prepared(UNEVEN).eval()
+        network = ready(UNEVEN).eval()
         assert not fits_kernels(network)
         x = torch.randn(2, 2, 1024)
         assert torch.equal(Twin(network)(x), network(x))

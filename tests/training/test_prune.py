@@ -6,29 +6,24 @@ import pytest
 import torch
 
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import NetConfig
 from models.cost import inference_cost
 from models.errors import BadInput
 from models.export import to_qonnx
+from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.module import Recipe, prunable
 from training.prune import fraction_for_score, pruned
 from training.prune_run import Retraining, feedback, fixed_steps, prune, repeated
 from training.structured import narrowed, parameters
-from training.twin import Twin, initialise_ranges
+from training.twin import Twin
 
-TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
 WIDE = NetConfig("wide", "aaronnet", (12, 8, 6, 8, 10, 8), 8, 6, 6, 6)
 VGG = NetConfig("tiny-vgg", "vgg10", (8,) * 7, 8, 8, 8, 8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -44,10 +39,7 @@ def cheap_cost(monkeypatch):
 
 
 def fresh(config: NetConfig) -> Checkpoint:
-    torch.manual_seed(1)
-    network = build_network(config)
-    initialise_ranges(network)
-    Twin(network).calibrate(torch.randn(16, 2, 1024))
+    network = ready(config)
     for layer in network.modules():  # statistics and gains as after training, not all alike
         if isinstance(layer, torch.nn.BatchNorm1d):
             layer.running_mean.uniform_(-0.1, 0.1)

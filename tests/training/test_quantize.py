@@ -7,31 +7,15 @@ import pytest
 import torch
 
 from models import checkpoint as checkpoints
-from models.checkpoint import build_network
-from models.config import NetConfig
 from models.cost import inference_cost
+from tests.tiny import TINY, ready
 from training.prune import pruned
-from training.synthesis import write_dataset
-from training.twin import Twin, initialise_ranges
-
-TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "data.h5"
-    write_dataset(path, 10, 1, jobs=1)
-    return path
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("start") / "start.pth"
-    torch.manual_seed(1)
-    network = build_network(TINY)
-    initialise_ranges(network)
-    Twin(network).calibrate(torch.randn(64, 2, 1024))
-    network.eval()
+    network = ready(frames=64).eval()
     made = checkpoints.Checkpoint(network, TINY, {"data_label": "synthetic", "command": "before"})
     checkpoints.save(path, pruned(made, 0.3).network, TINY, made.info)
     return path

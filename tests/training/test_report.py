@@ -11,15 +11,13 @@ import torch
 from models import checkpoint as checkpoints
 from models import published
 from models.checkpoint import build_network
-from models.config import NetConfig
 from models.errors import BadInput
+from tests.tiny import TINY
 from training import pictures
 from training.prune import prune_l1
 from training.radioml import CLASSES, SNRS
 from training.report import layer_sparsity, measure, write_report
 from training.twin import initialise_ranges
-
-TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
 
 
 def saved(path, fraction=0.0):

@@ -10,39 +10,26 @@ import torch
 import torch.nn.functional as F
 
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import CONFIGS, NetConfig
 from models.errors import BadInput
+from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.module import Recipe, prunable
 from training.train import train
-from training.twin import Twin, initialise_ranges
+from training.twin import Twin
 
-TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
 TINY_HARDWARE = TINY.changed(block_bits=8)
 TINY_VGG = NetConfig("tiny-vgg", "vgg10", (4,) * 7, 8, 8, 8, 8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_data(batch_size: int = 32, **options) -> SyntheticData:
     return SyntheticData(
         batch_size, frames_per_epoch=128, test_frames=64, workers=0, seed=3, **options
     )
-
-
-def ready(config: NetConfig) -> torch.nn.Module:
-    torch.manual_seed(1)
-    network = build_network(config)
-    initialise_ranges(network)
-    Twin(network).calibrate(torch.randn(16, 2, 1024))
-    return network
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_HARDWARE, TINY_VGG], ids=lambda c: c.name)

@@ -15,14 +15,12 @@ import torch
 
 from models import checkpoint as checkpoints
 from models.checkpoint import build_network
-from models.config import NetConfig
-from training.synthesis import write_dataset
+from tests.tiny import TINY
 from training.twin import initialise_ranges
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)
 
 TRAIN = """
 import json, sys
@@ -34,7 +32,7 @@ from training.data import RadioMLData
 from training.module import Recipe
 from training.prune_run import Retraining, fixed_steps, prune
 from training.train import train
-from tests.training.test_train_processes import TINY
+from tests.tiny import TINY
 
 kind, data, out, start, batch, devices, precision = sys.argv[1:]
 source = RadioMLData(data, int(batch), min_snr=0, seed=1)
@@ -46,13 +44,6 @@ else:
     prune(checkpoint.load(start), source, out, fixed_steps([0.3, 0.3, 0.3]),
           Retraining(rounds=2, t0=1), progress=False, accelerator="cpu")
 """
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "data.h5"
-    write_dataset(path, 10, 1, jobs=1)
-    return path
 
 
 @pytest.fixture(scope="module")
