@@ -8,7 +8,6 @@ import itertools
 import struct
 import threading
 import time
-from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from deploy.package import Package
 from deploy.virtual_board.accelerator import Accelerator, Run
+from deploy.virtual_board.memory import Buffer, Memory, Refused
 from deploy.virtual_board.overlay import (
     COUNTERS,
     MARK,
@@ -27,8 +27,6 @@ from deploy.virtual_board.overlay import (
     read_payload,
 )
 
-PAGE = 4096
-MEMORY_BASE = 0x1000_0000
 MAX_FIRMWARE = 64 << 20
 FIRMWARE = "/lib/firmware/"
 MANAGER = "/sys/class/fpga_manager/fpga0/"
@@ -59,10 +57,6 @@ _CLOCKS = {
 }
 
 
-class Refused(Exception):
-    """The board cannot do what the client asks for; the message is for its user."""
-
-
 @dataclass
 class Dma:
     """Registers of one IODMA."""
@@ -81,14 +75,6 @@ class Dma:
     def repetitions(self) -> int:
         """Frames to transfer."""
         return self.registers.get(REPETITIONS, 0)
-
-
-@dataclass
-class Buffer:
-    """Contiguous memory."""
-
-    address: int
-    data: bytearray
 
 
 class Board:
@@ -111,7 +97,7 @@ class Board:
         connected: Callable[[str], bool] = lambda client: True,
     ):
         self.package, self.accelerator = package, accelerator
-        self.memory, self.lease, self.connected = memory, lease, connected
+        self._memory, self.lease, self.connected = Memory(memory), lease, connected
         self._family = family(package)
         self._changed = threading.Condition()
         self._ids = itertools.count(1)
@@ -124,7 +110,6 @@ class Board:
         }
         self._owner, self._last_call = "", 0.0
         self._maps: dict[str, tuple[int, int]] = {}
-        self._buffers: dict[str, Buffer] = {}
         self._reset(programmed=False)
 
     def _reset(self, programmed: bool) -> None:
@@ -154,7 +139,7 @@ class Board:
             self._reset(programmed=False)
             # Ids are never used twice: what the last client still holds is refused.
             self._maps.clear()
-            self._buffers.clear()
+            self._memory.buffers.clear()
             self._owner = client
         self._last_call = now
 
@@ -290,8 +275,8 @@ class Board:
                     f"{self._input.name} was started for {frames} frames, {self._output.name} "
                     f"for {self._output.repetitions}: such a transfer never ends"
                 )
-            source = self._memory(self._input, frames * self.package.input.frame_bytes)
-            target = self._memory(self._output, frames * self.package.output.frame_bytes)
+            source = self._at(self._input, frames * self.package.input.frame_bytes)
+            target = self._at(self._output, frames * self.package.output.frame_bytes)
         except Refused:
             self._input.busy = self._output.busy = False
             raise
@@ -317,14 +302,13 @@ class Board:
                 dma.busy, dma.done = False, True
             self._changed.notify_all()
 
-    def _memory(self, dma: Dma, size: int) -> memoryview:
-        for buffer in self._buffers.values():
-            start = dma.address - buffer.address
-            if start >= 0 and start + size <= len(buffer.data):
-                return memoryview(buffer.data)[start : start + size]
-        raise Refused(
-            f"{dma.name} was to move {size} bytes at 0x{dma.address:X}, outside all buffers"
-        )
+    def _at(self, dma: Dma, size: int) -> memoryview:
+        found = self._memory.at(dma.address, size)
+        if found is None:
+            raise Refused(
+                f"{dma.name} was to move {size} bytes at 0x{dma.address:X}, outside all buffers"
+            )
+        return found
 
     def _counters(self) -> dict[int, int]:
         run = self._last
@@ -356,49 +340,30 @@ class Board:
         """Return the id of a new buffer of `size` zero bytes."""
         with self._changed:
             self._claim(client)
-            if size <= 0:
-                raise Refused(f"cannot allocate {size} bytes")
-            used: list[tuple[int, int]] = []
-            for buffer in self._buffers.values():
-                insort(used, (buffer.address, buffer.address + len(buffer.data)))
-            address = MEMORY_BASE
-            for start, end in used:
-                if address + size <= start:
-                    break
-                address = -(-end // PAGE) * PAGE
-            if address + size > MEMORY_BASE + self.memory:
-                raise Refused(
-                    f"no room for {size} bytes in the board's {self.memory >> 20} MiB for buffers; "
-                    "use smaller batches"
-                )
             name = f"buffer{next(self._ids)}"
-            self._buffers[name] = Buffer(address, bytearray(size))
+            self._memory.allocate(name, size)
             return name
 
     def buffer(self, client: str, name: str) -> Buffer:
         """Return a buffer."""
         with self._changed:
             self._claim(client)
-            if name not in self._buffers:
+            if name not in self._memory.buffers:
                 raise Refused("this buffer is gone: freed, or another client took the board over")
-            return self._buffers[name]
+            return self._memory.buffers[name]
 
     def write_buffer(self, client: str, name: str, start: int, data: bytes) -> None:
         """Copy `data` into a buffer."""
         buffer = self.buffer(client, name)
         with self._changed:
-            if start < 0 or start + len(data) > len(buffer.data):
-                raise Refused(
-                    f"{start + len(data)} bytes do not fit the buffer's {len(buffer.data)}"
-                )
-            buffer.data[start : start + len(data)] = data
+            buffer.write(start, data)
 
     def free(self, client: str, name: str) -> None:
         """Free a buffer; one that is gone already is no error."""
         with self._changed:
             # Clean-up after a take-over must not take the board back.
             if client == self._owner:
-                self._buffers.pop(name, None)
+                self._memory.buffers.pop(name, None)
 
 
 def describe(board: Board) -> str:

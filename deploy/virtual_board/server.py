@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import psutil
 
-from deploy.virtual_board.board import Board, Refused
+from deploy.virtual_board.board import Board
+from deploy.virtual_board.memory import Refused
 from deploy.virtual_board.protocol import CLASSES, handlers
 from models.errors import BadInput
 
