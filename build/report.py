@@ -17,6 +17,7 @@ from build.boards import Board
 from build.config import Request, builder_config
 from build.folding import converter_luts, foldings
 from build.resources import node_resources
+from build.rtl.specialize import hls_nodes
 from build.steps.fifos import SIZING
 from models.config import FRAME_LENGTH
 from models.console import print_table
@@ -163,7 +164,7 @@ def collect(
             "fps_ratio": fps / EXAMPLE["fps"],
             "LUT_ratio": total["LUT"] / EXAMPLE["LUT"],
         },
-        "hls_nodes": sorted(node.name for node in model.graph.node if node.domain.endswith(".hls")),
+        "hls_nodes": sorted(hls_nodes(model)),
         "verification": verification,
         "folding": folding_of(model),
         "fifos": json.loads(sizing.read_text()) if sizing.exists() else None,

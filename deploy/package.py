@@ -89,7 +89,6 @@ class Package:
     scale: float
     performance: dict[str, Any]
     samples: Path
-    samples_label: str
     bitfile: Path | None
     rtl: Path | None
     graph: Path | None
@@ -173,7 +172,6 @@ def _package(folder: Path, facts: dict[str, Any], digest: str) -> Package:
         scale=float(output.get("scale", 1.0)),
         performance=dict(facts["performance"]),
         samples=samples,
-        samples_label=str(facts["samples"]["label"]),
         bitfile=inside(facts["bitfile"]),
         rtl=inside(facts["rtl"]),
         graph=inside(facts["graph"]),

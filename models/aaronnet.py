@@ -52,6 +52,18 @@ class MultiScaleConv(nn.Module):
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x)], dim=1)
 
 
+def separable(inputs: int, outputs: int, config: NetConfig) -> list[nn.Module]:
+    """Return a depthwise 3-tap and a 1x1 convolution: (N, inputs, L) -> (N, outputs, L)."""
+    bits = config.weight_bits
+    return [
+        QuantConv1d(inputs, inputs, 3, padding=1, groups=inputs, weight_bit_width=bits),
+        nn.BatchNorm1d(inputs),
+        QuantReLU(bit_width=config.act_bits),
+        QuantConv1d(inputs, outputs, 1, weight_bit_width=bits),
+        nn.BatchNorm1d(outputs),
+    ]
+
+
 class SeparableBlock(nn.Module):
     """Depthwise 3-tap convolution, 1x1 convolution, pooling by 2.
 
@@ -60,15 +72,7 @@ class SeparableBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, config: NetConfig):
         super().__init__()
-        bits = config.weight_bits
-        self.block = nn.Sequential(
-            QuantConv1d(inputs, inputs, 3, padding=1, groups=inputs, weight_bit_width=bits),
-            nn.BatchNorm1d(inputs),
-            QuantReLU(bit_width=config.act_bits),
-            QuantConv1d(inputs, outputs, 1, weight_bit_width=bits),
-            nn.BatchNorm1d(outputs),
-            nn.MaxPool1d(2),
-        )
+        self.block = nn.Sequential(*separable(inputs, outputs, config), nn.MaxPool1d(2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, inputs, L) to (N, outputs, L // 2)."""

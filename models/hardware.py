@@ -20,15 +20,14 @@ one in a million or so; in float64 the logits are identical.
 What the block quantizers add is chosen on data by `models/calibrate.py`.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from brevitas.nn import QuantConv1d, QuantIdentity, QuantReLU
 from torch import Tensor, nn
 
-from models.aaronnet import KERNELS, POSITIONS, STRIDE, AaronNet, classifier
+from models.aaronnet import KERNELS, POSITIONS, STRIDE, AaronNet, classifier, separable
 from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS, NetConfig
 from models.errors import BadInput
@@ -130,35 +129,14 @@ class HardwareAaronNet(nn.Module):
         blocks: Iterable[Any] = self.feats
         return [self.expand, *(block.block for block in blocks)]
 
-    @property
-    def block_quantizers(self) -> list[QuantIdentity]:
-        """The quantizers that the paper form lacks: after the MSC and after each block."""
-        return [stage[5] for stage in self.stages]
-
-    @contextmanager
-    def float_blocks(self) -> Iterator[None]:
-        """Switch the block quantizers off: the network then equals the paper form."""
-        for quantizer in self.block_quantizers:
-            quantizer.act_quant.disable_quant = True
-        try:
-            yield
-        finally:
-            for quantizer in self.block_quantizers:
-                quantizer.act_quant.disable_quant = False
-
 
 class HardwareBlock(nn.Module):
     """Depthwise 3-tap convolution, 1x1 convolution, quantizer, pooling."""
 
     def __init__(self, inputs: int, outputs: int, pool: int, config: NetConfig):
         super().__init__()
-        bits = config.weight_bits
         self.block = nn.Sequential(
-            QuantConv1d(inputs, inputs, 3, padding=1, groups=inputs, weight_bit_width=bits),
-            nn.BatchNorm1d(inputs),
-            QuantReLU(bit_width=config.act_bits),
-            QuantConv1d(inputs, outputs, 1, weight_bit_width=bits),
-            nn.BatchNorm1d(outputs),
+            *separable(inputs, outputs, config),
             QuantIdentity(bit_width=config.block_bits),
             nn.MaxPool1d(pool),
         )

@@ -22,7 +22,7 @@ from qonnx.core.datatype import BaseDataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import add_op_to_domain
 
-from build.rtl.kernel import Kernel, Stream, memory_image, read_memory_image, wrapper
+from build.rtl.kernel import Kernel, memory_image, read_memory_image, wrapper
 from build.rtl.kernels import Argmax, ChannelAdd, DepthwiseVVU, WidthConverter, WindowMax
 
 RTL_DOMAIN = "finn.custom_op.fpgadataflow.rtl"
@@ -335,10 +335,3 @@ def register() -> None:
     for op in KERNEL_OPS.values():
         rtl_variants.custom_op[op.__name__] = op
         add_op_to_domain(RTL_DOMAIN, op)
-
-
-def stream_of(node: HWCustomOp, output: int = 0) -> Stream:
-    """Return the layout of the words that a FINN node sends on an output."""
-    datatype = node.get_output_datatype(output)
-    lanes = node.get_outstream_width(output) // datatype.bitwidth()
-    return Stream(lanes, datatype.bitwidth(), datatype.signed())

@@ -1,7 +1,5 @@
 """Choose RTL for every node: our kernels where FINN has only HLS, FINN's own RTL elsewhere."""
 
-from collections import Counter
-
 import numpy as np
 from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
@@ -116,11 +114,6 @@ def step_adapt_weights(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWr
     return model.transform(AdaptMVAUWeights(cfg._resolve_fpga_part()))
 
 
-def step_use_kernels(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
-    """Builder step: kernels for nodes that are HLS so far."""
-    return model.transform(UseKernels())
-
-
 def hls_nodes(model: ModelWrapper) -> dict[str, str]:
     """Return the nodes that are HLS, name -> why no kernel could take them."""
     left = {}
@@ -130,12 +123,6 @@ def hls_nodes(model: ModelWrapper) -> dict[str, str]:
             reason = op.obstacle(getCustomOp(node), model) if op else ""
             left[node.name] = reason or f"there is no RTL kernel for {node.op_type}"
     return left
-
-
-def backends(model: ModelWrapper) -> dict[str, int]:
-    """Count the nodes by backend: rtl, hls, or abstract."""
-    names = {RTL_DOMAIN: "rtl", HLS_DOMAIN: "hls", ABSTRACT_DOMAIN: "abstract"}
-    return dict(Counter(names[n.domain] for n in model.graph.node if n.domain in names))
 
 
 def _kernel_op(node: NodeProto) -> type[KernelOp] | None:

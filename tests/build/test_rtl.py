@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from build.rtl.kernel import Kernel, Stream, memory_image, read_memory_image, wrapper
 from build.rtl.kernels import Argmax, ChannelAdd, DepthwiseVVU, WidthConverter, WindowMax
-from build.simulation.kernels import random_words, simulate
+from tests.build.kernel_bench import random_words, simulate
 
 
 def sum_bits(terms: int, a_bits: int, a_signed: bool, w_bits: int, w_signed: bool) -> int:

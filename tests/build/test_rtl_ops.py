@@ -45,14 +45,14 @@ def fold(model):
 
 @pytest.mark.parametrize("part", [ZCU104, PYNQ_Z2])
 def test_no_node_stays_hls_and_no_number_changes(part):
-    from build.rtl.specialize import SpecializeForRTL, backends, hls_nodes
+    from build.rtl.specialize import RTL_DOMAIN, SpecializeForRTL, hls_nodes
 
     abstract = small_network(label_select=False)
     batch = frames(3)
     expected = execute(abstract, batch)
     assert len(np.unique(expected)) > 6, "the network should not be constant"
     model = fold(abstract.transform(SpecializeForRTL(part)))
-    assert backends(model) == {"rtl": len(abstract.graph.node)}
+    assert [node.domain for node in model.graph.node] == [RTL_DOMAIN] * len(abstract.graph.node)
     assert hls_nodes(model) == {}
     np.testing.assert_array_equal(execute(model, batch), expected)
 
