@@ -23,6 +23,7 @@ import deploy.cli_doctor
 import models.cli
 import training.cli
 import training.cli_data
+import training.cli_evaluate
 import training.cli_quantize
 import training.cli_zoo
 from models.errors import BadInput, CheckFailed
@@ -62,7 +63,7 @@ app.add_typer(training.cli_data.app, name="data", help="Synthesise, inspect and 
 for command in (
     training.cli.train,
     training.cli.prune,
-    training.cli.test,
+    training.cli_evaluate.test,
     models.cli.cost,
     models.cli.export,
     training.cli_quantize.quantize,
@@ -75,7 +76,7 @@ for command in (
     app.command()(command)
 app.add_typer(deploy.cli.app, name="board", help="Serve a virtual board, prepare comparisons.")
 app.add_typer(training.cli_zoo.app, name="zoo", help="List or add trained checkpoints.")
-app.command()(training.cli.report)
+app.command()(training.cli_evaluate.report)
 app.command()(deploy.cli_demo.demo)
 app.command()(deploy.cli_doctor.doctor)
 

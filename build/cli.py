@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.cli import Json
+from models.cli import DATA, Json
 
 
 def build(
@@ -26,16 +26,19 @@ def build(
     ] = None,
     clock: Annotated[float | None, typer.Option(help="MHz; by default the board's.")] = None,
     logits: Annotated[
-        bool, typer.Option(help="Output the logits (integers) instead of the class index.")
+        bool,
+        typer.Option("--logits", help="Output the logits (integers) instead of the class index."),
     ] = False,
     size_fifos: Annotated[
         bool, typer.Option("--size-fifos", help="Size FIFOs by simulating the HDL (minutes).")
     ] = False,
     data: Annotated[
         Path | None,
-        typer.Option(help="RadioML file to verify with, instead of synthetic frames."),
+        typer.Option(help=f"{DATA} to verify with; without one, synthetic frames."),
     ] = None,
-    layers: Annotated[bool, typer.Option(help="One row a layer.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", "--breakdown", help="One row a layer.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Build an accelerator for a board with FINN+, every step verified against the network.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models.cli import Json
+from models.cli import DATA, Json, Seed
 
 Folder = Annotated[Path, typer.Argument(help="Folder of `aaronnet build --to hdl`.")]
 
@@ -14,8 +14,11 @@ def simulate(
     folder: Folder,
     frames: Annotated[
         str,
-        typer.Option(help="How many synthetic frames over all SNRs, or a RadioML file (HDF5)."),
+        typer.Option("-n", "--frames", help="How many, over all SNRs (or what --data takes)."),
     ] = "104",
+    data: Annotated[
+        Path | None, typer.Option(help=f"{DATA}; without one, frames are synthesised.")
+    ] = None,
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Compare every node's stream; show where it stalls.")
     ] = False,
@@ -25,7 +28,7 @@ def simulate(
     stall: Annotated[
         float, typer.Option(help="Chance of a pause after each cycle at both ends, 0 to 0.9.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of pauses and initial state.")] = 1,
+    seed: Seed = 1,
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
     size_fifos: Annotated[
         Path | None,
@@ -46,7 +49,7 @@ def simulate(
         simulate_build,
         size_build,
     )
-    from models.console import print_table, progress
+    from models.console import Bar, print_table
     from models.errors import BadInput
     from models.files import writable_folder, write_json
 
@@ -58,9 +61,8 @@ def simulate(
         if path is not None:
             writable_folder(path.parent)
     opened = open_build(folder)
-    chosen = choose_frames(frames)
-    with progress() as bar:
-        task = bar.add_task("simulate", total=len(chosen.x))
+    chosen = choose_frames(frames, data)
+    with Bar("simulate", len(chosen.x)) as progress:
         facts = simulate_build(
             opened,
             chosen.x,
@@ -71,13 +73,12 @@ def simulate(
             seed=seed,
             processes=processes,
             wave=wave,
-            advance=lambda count: bar.advance(task, count),
+            advance=progress.advance,
         )
     facts["data_label"] = chosen.label
     if size_fifos:
-        with progress() as bar:
-            task = bar.add_task("size FIFOs", total=None)
-            facts["sizing"] = size_build(opened, chosen.x, lambda count: bar.advance(task, count))
+        with Bar("size FIFOs") as progress:
+            facts["sizing"] = size_build(opened, chosen.x, progress.advance)
         write_json(size_fifos, facts["sizing"]["depths"])
     record(opened, "simulation", facts)
     if json:
@@ -128,7 +129,7 @@ def synth(
     """
     from build.simulation.command import open_build, record
     from build.synthesis import KINDS, synthesise_build
-    from models.console import print_table, progress
+    from models.console import Bar, print_table
     from models.errors import BadInput
     from models.files import writable_folder, write_json
 
@@ -139,15 +140,8 @@ def synth(
     opened = open_build(folder)
     if family is None:
         family = "xc7" if opened.report["part"].startswith("xc7") else "xcup"
-    with progress() as bar:
-        task = bar.add_task("synthesise", total=None)
-        facts = synthesise_build(
-            opened,
-            family,
-            processes,
-            started=lambda total: bar.update(task, total=total),
-            advance=lambda: bar.advance(task),
-        )
+    with Bar("synthesise") as progress:
+        facts = synthesise_build(opened, family, processes, progress)
     record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)

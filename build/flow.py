@@ -23,7 +23,7 @@ from build.frames import sample_frames, synthetic_frames
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
-from models.console import progress
+from models.console import Bar
 from models.errors import BadInput
 from models.export import load_onnx, to_qonnx
 from models.files import existing_file, writable_folder, write_json
@@ -277,14 +277,13 @@ def run(
     steps = builder.resolve_build_steps(config)
     seconds: dict[str, float] = {}
     problems: list[Exception] = []
-    with progress() as bar:
-        task = bar.add_task("build", total=len(steps))
+    with Bar("build", len(steps)) as progress:
 
         def watched(step: Callable) -> Callable:
             @functools.wraps(step)
             def wrapper(model: ModelWrapper, cfg: Any) -> ModelWrapper:
                 name = step.__name__
-                bar.update(task, description=name.removeprefix("step_").replace("_", " "))
+                progress.describe(name.removeprefix("step_").replace("_", " "))
                 begin = time.perf_counter()
                 try:
                     model = step(model, cfg)
@@ -296,7 +295,7 @@ def run(
                 except Exception as error:
                     problems.append(error)
                     raise
-                bar.advance(task)
+                progress.advance()
                 return model
 
             return wrapper

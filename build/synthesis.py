@@ -15,12 +15,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.rtl.patches import patched_for_yosys
 from build.simulation.verilate import cache_folder
+from models.console import Progress
 from models.errors import BadInput, CheckFailed
 from models.files import write_json
 
@@ -213,8 +213,7 @@ def synthesise_build(
     opened: "Build",
     family: str,
     processes: int | None = None,
-    started: Callable[[int], Any] = lambda total: None,
-    advance: Callable[[], Any] = lambda: None,
+    progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Synthesise every node of a build and sum up.
 
@@ -222,8 +221,7 @@ def synthesise_build(
         opened: from `build.simulation.command.open_build`.
         family: "xcup" (UltraScale+) or "xc7" (7 series).
         processes: syntheses side by side; default: one a core.
-        started: called with the number of nodes.
-        advance: called when a node is done.
+        progress: told (nodes done, in all).
 
     Returns:
         network, board, family, nodes (name, op_type, resources, estimate), total, estimate,
@@ -242,7 +240,7 @@ def synthesise_build(
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
     todo = units(opened, part)
-    started(len(todo))
+    progress(0, len(todo))
     workers = processes or os.cpu_count() or 1
     distinct: dict[str, concurrent.futures.Future] = {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -256,7 +254,6 @@ def synthesise_build(
         try:
             for unit, key in zip(todo, keys, strict=True):
                 found = distinct[key].result()
-                advance()
                 resources = {kind: found[kind] for kind in KINDS}
                 rows.append(
                     {
@@ -266,6 +263,7 @@ def synthesise_build(
                         "estimate": unit.estimate,
                     }
                 )
+                progress(len(rows), len(todo))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

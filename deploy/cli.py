@@ -11,12 +11,11 @@ from typing import Annotated
 
 import typer
 
-from models.cli import Json
+from models.cli import DATA, Data, Json
 
 app = typer.Typer(no_args_is_help=True)
 
 PackageFolder = Annotated[Path, typer.Argument(help="Folder of an accelerator package.")]
-Data = Annotated[Path, typer.Option(help="HDF5 file in RadioML 2018.01A's layout.")]
 Count = Annotated[
     int | None, typer.Option("-n", "--frames", min=1, help="About this many, evenly; default all.")
 ]
@@ -117,22 +116,14 @@ def expect(
     from deploy.expect import expect
     from deploy.package import read_package
     from deploy.virtual_board.accelerator import GraphAccelerator
+    from models.console import Bar
     from models.console import out as console
-    from models.console import progress
     from models.files import write_json
 
     with board_errors():
         read = read_package(package)
-        with progress() as bar:
-            task = bar.add_task("frames")
-            facts = expect(
-                read,
-                GraphAccelerator(read),
-                data,
-                out,
-                frames,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        with Bar("frames") as progress:
+            facts = expect(read, GraphAccelerator(read), data, out, frames, progress)
     if json:
         write_json(json, facts)
     console.print(
@@ -145,7 +136,7 @@ def expect(
 def deploy(
     package: PackageFolder,
     data: Annotated[
-        Path | None, typer.Option(help="HDF5 file in RadioML 2018.01A's layout.")
+        Path | None, typer.Option(help=f"{DATA}; without one, the package's samples.")
     ] = None,
     frames: Count = None,
     board: Annotated[

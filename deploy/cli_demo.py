@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from models.cli import Json, Seed
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all artefacts.")] = Path(
@@ -17,8 +19,8 @@ def demo(
     ] = 64,
     float_epochs: Annotated[int, typer.Option(min=0, help="In floating point, first.")] = 5,
     quantized_epochs: Annotated[int, typer.Option(min=1, help="Quantized, after them.")] = 4,
-    seed: Annotated[int, typer.Option(help="Of the data and the training.")] = 2018,
-    json: Annotated[Path | None, typer.Option("--json", help="Copy report.json here.")] = None,
+    seed: Seed = 2018,
+    json: Json = None,
 ) -> None:
     """Run the whole chain on synthetic data: train, prune, score, build, run, report.
 

@@ -18,13 +18,12 @@ from deploy.demo_report import write_report
 from deploy.journal import Journal
 from models import checkpoint as checkpoints
 from models.config import named_config
-from models.console import err, progress
+from models.console import Bar, err
 from models.cost import inference_cost
 from models.errors import BadInput
 from models.export import export
 from models.files import writable_folder, write_json
 from models.hardware import to_hardware
-from training.cli_data import bar
 from training.data import RadioMLData, calibration_frames
 from training.evaluate import evaluate
 from training.module import Recipe
@@ -80,7 +79,7 @@ class Demo:
 
     def synthesise(self) -> dict[str, Any]:
         """Write frames in RadioML's own layout."""
-        with bar("synthesising frames") as told:
+        with Bar("synthesising frames") as told:
             return write_dataset(
                 self.data,
                 self.settings.frames_per_cell,
@@ -129,12 +128,8 @@ class Demo:
         """
         x, y, _ = self.test_frames(per_snr=DEVICE_PER_SNR)
         opened = open_build(self.build)
-        with progress() as display:
-            task = display.add_task("simulating the RTL", total=len(x))
-            facts = simulate_build(
-                *(opened, x.numpy(), y.numpy()),
-                advance=lambda count: display.advance(task, count),
-            )
+        with Bar("simulating the RTL", len(x)) as progress:
+            facts = simulate_build(opened, x.numpy(), y.numpy(), advance=progress.advance)
         check(facts)
         kept = ("frames", "mismatches", "accuracy", "cycles_per_frame", "latency_us", "clock_mhz")
         return {
@@ -160,7 +155,7 @@ class Demo:
     def _scored(self, path: Path) -> dict[str, Any]:
         """Return accuracy and cost of a checkpoint."""
         loaded = checkpoints.load(path)
-        with bar(f"testing {loaded.config.name}") as told:
+        with Bar(f"testing {loaded.config.name}") as told:
             accuracy = evaluate(loaded, self.data, progress=told)
         return {"accuracy": accuracy, "cost": inference_cost(loaded)}
 

@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("package", type=Path, help="folder of an accelerator package")
     parser.add_argument("--data", type=Path, required=True, help="HDF5 in RadioML's layout")
     parser.add_argument("-n", "--frames", type=int, help="about this many test frames; default all")
-    parser.add_argument("--batch", type=int, default=256, help="most frames a transfer")
+    parser.add_argument(
+        "--batch-size", "--batch", type=int, default=256, help="most frames a transfer"
+    )
     parser.add_argument("--json", type=Path, help="write rows and classes to this file")
     given = parser.parse_args(arguments)
     try:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         frames = open_frames(given.data, len(names))
         rows = rows_to_test(frames, len(names), given.frames)
         found = np.empty(len(rows), np.int64)
-        with Classifier(package, given.batch) as classifier:
+        with Classifier(package, given.batch_size) as classifier:
             done = 0
             for outputs in classifier.stream(frames.read(rows)):
                 classes = classifier.classes(outputs)

@@ -220,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("package", type=Path, help="folder of an accelerator package")
     parser.add_argument("--data", type=Path, help="HDF5 file in RadioML 2018.01A's layout")
     parser.add_argument("-n", "--frames", type=int, help="test on about this many of its frames")
-    parser.add_argument("--batch", type=int, default=256, help="most frames a transfer")
+    parser.add_argument(
+        "--batch-size", "--batch", type=int, default=256, help="most frames a transfer"
+    )
     parser.add_argument("--sweep", default=",".join(map(str, SWEEP)), help="batch sizes to time")
     parser.add_argument("--json", type=Path, help="write the facts to this file")
     parser.add_argument("--report", type=Path, help="write the report to this file (Markdown)")
@@ -231,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sweep = _sizes(given.sweep)
         package = read_package(given.package)
         data = None if given.data is None else open_frames(given.data, len(package.classes))
-        facts = validate(package, data, given.frames, given.batch, sweep, progress)
+        facts = validate(package, data, given.frames, given.batch_size, sweep, progress)
         report = render(facts, package.classes)
         print(report)
         if given.json is not None:

@@ -8,7 +8,14 @@ import typer
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
 
+DATA = "Data file in RadioML 2018.01A's layout (HDF5)"
+
+# Options that several commands have, with the same words everywhere.
+CheckpointFile = Annotated[str, typer.Argument(help="A checkpoint (.pth), or a name of the zoo.")]
+Data = Annotated[Path, typer.Option("--data", help=f"{DATA}.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, gpu, or auto: a GPU if there is one.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -18,7 +25,26 @@ Model = Annotated[
 Filters = Annotated[
     str | None, typer.Option(help="Filter counts, comma separated, e.g. 33,32,32,32,32,40.")
 ]
-Bits = Annotated[int | None, typer.Option(min=2, max=16)]
+InputBits = Annotated[int | None, typer.Option(min=2, max=16, help="Bits of the input.")]
+WeightBits = Annotated[int | None, typer.Option(min=2, max=16, help="Bits of the weights.")]
+ActBits = Annotated[int | None, typer.Option(min=2, max=16, help="Bits of the activations.")]
+
+
+def torch_device(name: str) -> str:
+    """Return torch's name, cpu or cuda, of what `--device` says.
+
+    Raises:
+        BadInput: another name, or there is no GPU.
+    """
+    import torch
+
+    from models.errors import BadInput
+
+    if name not in ("auto", "cpu", "gpu"):
+        raise BadInput(f"unknown device {name!r}; use cpu, gpu or auto")
+    if name == "gpu" and not torch.cuda.is_available():
+        raise BadInput("torch finds no GPU here; use --device cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def open_checkpoint(
@@ -63,14 +89,18 @@ def parse_filters(text: str | None) -> tuple[int, ...] | None:
 
 
 def cost(
-    network: Annotated[str, typer.Argument(help="A checkpoint (.pth) or a model (.onnx).")],
-    breakdown: Annotated[bool, typer.Option(help="One row a layer.")] = False,
+    network: Annotated[
+        str, typer.Argument(help="A checkpoint (.pth), a name of the zoo, or a model (.onnx).")
+    ],
+    layers: Annotated[
+        bool, typer.Option("--breakdown", "--layers", help="One row a layer.")
+    ] = False,
     json: Json = None,
     model: Model = None,
     filters: Filters = None,
-    input_bits: Bits = None,
-    weight_bits: Bits = None,
-    act_bits: Bits = None,
+    input_bits: InputBits = None,
+    weight_bits: WeightBits = None,
+    act_bits: ActBits = None,
 ) -> None:
     """Count a network's official inference cost and its score against the VGG10 baseline."""
     from models.console import print_table
@@ -95,7 +125,7 @@ def cost(
     if json:
         write_json(json, facts)
     columns = ("score", "bit_ops", "weight_bits", "macs", "nonzero_weights")
-    if breakdown:
+    if layers:
         print_table(
             f"{name}, by layer",
             ("layer", *columns),
@@ -115,14 +145,14 @@ def _shown(value: float) -> str:
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint (.pth).")],
+    checkpoint: CheckpointFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="The QONNX file to write.")],
     json: Json = None,
     model: Model = None,
     filters: Filters = None,
-    input_bits: Bits = None,
-    weight_bits: Bits = None,
-    act_bits: Bits = None,
+    input_bits: InputBits = None,
+    weight_bits: WeightBits = None,
+    act_bits: ActBits = None,
 ) -> None:
     """Write a checkpoint as a static QONNX file with input (1, 2, 1024)."""
     from models import export as exporter

@@ -1,32 +1,63 @@
 """What all commands share on the terminal: facts on stdout, progress on stderr."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+Progress = Callable[[int, int], None]
+"""What long work tells how far it is: (done, in all)."""
 
-def progress() -> Progress:
-    """Return a progress display for stderr: description, bar, count, elapsed, remaining."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-    )
+
+class Bar:
+    """A progress bar on stderr, for a `with` statement; it shows once it is told something.
+
+    A bar that never moved would only stand beside the message that says why. It may be told from
+    several threads.
+
+    Args:
+        description: what is going on.
+        total: how many there are, if that is known from the start.
+    """
+
+    def __init__(self, description: str, total: int | None = None):
+        self._display = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=err,
+        )
+        self._task = self._display.add_task(description, total=total)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._display.live.is_started:
+            self._display.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many are done of how many: what `Progress` parameters take."""
+        self._show(completed=done, total=total)
+
+    def advance(self, count: int = 1) -> None:
+        """Show that so many more are done."""
+        self._show(advance=count)
+
+    def describe(self, description: str) -> None:
+        """Show what is going on now."""
+        self._show(description=description)
+
+    def _show(self, **changes: Any) -> None:
+        self._display.start()
+        self._display.update(self._task, **changes)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -18,7 +18,7 @@ import os
 import resource
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ import h5py
 import numpy as np
 import psutil
 
+from models.console import Progress
 from models.errors import BadInput
 from models.files import existing_file, writable_folder
 from training.radioml import FRAME, Index, check_finite, open_file, read, read_index
@@ -41,8 +42,6 @@ _GATHER = 64  # frames gathered before they are scaled
 _MADV_POPULATE_READ = 22  # missing in Python's mmap; from linux/mman.h
 _RESERVE = 64 << 20
 _PAGE = FRAME * 2 * 2  # bytes of a frame
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

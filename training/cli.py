@@ -1,12 +1,21 @@
-"""Commands on training: `train`, `prune`, `test`, `report`."""
+"""Commands that train: `train` and `prune`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.cli import Json
-from training.cli_data import bar
+from models.cli import (
+    DATA,
+    ActBits,
+    CheckpointFile,
+    Filters,
+    InputBits,
+    Json,
+    Seed,
+    WeightBits,
+    torch_device,
+)
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     Path | None,
-    typer.Option(help="RadioML file; without one, fresh frames are synthesised without end."),
+    typer.Option(help=f"{DATA}; without one, fresh frames are synthesised without end."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and logs.")]
 Batch = Annotated[int, typer.Option(min=1, help="Frames a batch and process.")]
@@ -27,24 +36,30 @@ Temperature = Annotated[float, typer.Option(min=0.1, help="Softens both distribu
 EpochFrames = Annotated[
     int | None, typer.Option(min=1, help="Frames of an epoch; by default the file's, or 262144.")
 ]
-Accelerator = Annotated[str, typer.Option(help="cpu, gpu or auto.")]
-Devices = Annotated[int, typer.Option(min=1, help="Processes on this machine.")]
+# --accelerator and --devices are what these two were called first.
+Where = Annotated[
+    str,
+    typer.Option("--device", "--accelerator", help="cpu, gpu, or auto: a GPU if there is one."),
+]
+Processes = Annotated[
+    int, typer.Option("--processes", "--devices", min=1, help="On this machine; a GPU each.")
+]
 Precision = Annotated[
     str, typer.Option(help="32-true, bf16-mixed, 16-mixed; auto: bf16-mixed on GPUs only.")
 ]
 Resume = Annotated[bool, typer.Option(help="Go on with the run that --out holds.")]
-Seed = Annotated[int, typer.Option(help="Of weights, shuffling and fresh frames.")]
 
 
 def _source(
     data: Path | None, batch_size: int, min_snr: int, seed: int, epoch_frames: int | None
 ) -> "LabelledData":
+    from models.console import Bar
     from training.data import RadioMLData, SyntheticData
 
     if data is None:
         frames = epoch_frames or 1 << 18
         return SyntheticData(batch_size, min_snr=min_snr, frames_per_epoch=frames, seed=seed)
-    with bar("caching") as progress:
+    with Bar("caching") as progress:
         source = RadioMLData(data, batch_size, min_snr=min_snr, seed=seed, progress=progress)
         source.prepare_data()
         source.setup()
@@ -61,8 +76,8 @@ def _distillation(teacher: str | None, share: float, temperature: float) -> "Dis
 
 
 def _hardware(
-    accelerator: str,
-    devices: int,
+    device: str,
+    processes: int,
     nodes: int,
     precision: str,
     data: Path | None,
@@ -70,25 +85,19 @@ def _hardware(
     batch: int,
 ) -> dict[str, Any]:
     """Return what `training.train.train` needs to know about where to run."""
-    import torch
-
     from models.errors import BadInput
 
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise BadInput(f"unknown accelerator {accelerator!r}; use cpu, gpu or auto")
-    gpu = torch.cuda.is_available() and accelerator != "cpu"
-    if accelerator == "gpu" and not gpu:
-        raise BadInput("torch finds no GPU here; use --accelerator cpu")
+    gpu = torch_device(device) == "cuda"
     if precision == "auto":
         precision = "bf16-mixed" if gpu else "32-true"
     if precision not in ("32-true", "bf16-mixed", "16-mixed"):
         raise BadInput(f"unknown precision {precision!r}; use 32-true, bf16-mixed or 16-mixed")
     batches = None
     if data is not None and epoch_frames is not None:
-        batches = max(epoch_frames // (batch * devices * nodes), 1)
+        batches = max(epoch_frames // (batch * processes * nodes), 1)
     return {
         "accelerator": "gpu" if gpu else "cpu",
-        "devices": devices,
+        "devices": processes,
         "num_nodes": nodes,
         "precision": precision,
         "batches_per_epoch": batches,
@@ -98,7 +107,9 @@ def _hardware(
 def train(
     network: Annotated[
         str,
-        typer.Argument(help="vgg10, aaronnet32, aaronnet48, aaronnet128, or a checkpoint."),
+        typer.Argument(
+            help="vgg10, aaronnet32, aaronnet48, aaronnet128, a checkpoint, or a name of the zoo."
+        ),
     ],
     out: Out,
     data: Data = None,
@@ -116,7 +127,9 @@ def train(
     batch_size: Batch = 1024,
     min_snr: MinSnr = -14,
     weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled (AdamW).")] = 0.0,
-    label_smoothing: Annotated[float, typer.Option(min=0, max=0.99)] = 0.0,
+    label_smoothing: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Share of a label spread over all classes.")
+    ] = 0.0,
     clip: Annotated[float | None, typer.Option(help="Bound of the gradient's norm.")] = None,
     ema: Annotated[
         float | None, typer.Option(help="Decay a step of an average of the weights, e.g. 0.995.")
@@ -128,15 +141,13 @@ def train(
     teacher_share: Share = 0.5,
     temperature: Temperature = 3.0,
     epoch_frames: EpochFrames = None,
-    filters: Annotated[
-        str | None, typer.Option(help="Filter counts, comma separated, e.g. 33,32,32,32,32,40.")
-    ] = None,
+    filters: Filters = None,
     dense: Annotated[int | None, typer.Option(min=1, help="Width of the dense layers.")] = None,
-    input_bits: Annotated[int | None, typer.Option(min=2, max=16)] = None,
-    weight_bits: Annotated[int | None, typer.Option(min=2, max=16)] = None,
-    act_bits: Annotated[int | None, typer.Option(min=2, max=16)] = None,
-    accelerator: Accelerator = "auto",
-    devices: Devices = 1,
+    input_bits: InputBits = None,
+    weight_bits: WeightBits = None,
+    act_bits: ActBits = None,
+    device: Where = "auto",
+    processes: Processes = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start each with torchrun.")] = 1,
     precision: Precision = "auto",
     resume: Resume = True,
@@ -184,7 +195,7 @@ def train(
         distillation=_distillation(teacher, teacher_share, temperature),
         seed=seed,
         resume=resume,
-        **_hardware(accelerator, devices, nodes, precision, data, epoch_frames, batch_size),
+        **_hardware(device, processes, nodes, precision, data, epoch_frames, batch_size),
     )
     info = checkpoints.load(best).info
     row = max(info["history"], key=lambda row: (row["phase"] == "quantized", row["val_accuracy"]))
@@ -206,7 +217,7 @@ def train(
 
 
 def prune(
-    checkpoint: Annotated[str, typer.Argument(help="The network to prune.")],
+    checkpoint: CheckpointFile,
     out: Out,
     data: Data = None,
     method: Annotated[
@@ -239,8 +250,8 @@ def prune(
     teacher_share: Share = 0.5,
     temperature: Temperature = 3.0,
     epoch_frames: EpochFrames = None,
-    accelerator: Accelerator = "auto",
-    devices: Devices = 1,
+    device: Where = "auto",
+    processes: Processes = 1,
     precision: Precision = "auto",
     resume: Resume = True,
     seed: Seed = 0,
@@ -281,7 +292,7 @@ def prune(
         resume=resume,
         report=told,
         seed=seed,
-        **_hardware(accelerator, devices, 1, precision, data, epoch_frames, batch_size),
+        **_hardware(device, processes, 1, precision, data, epoch_frames, batch_size),
     )
     if json:
         write_json(json, facts)
@@ -321,83 +332,3 @@ def percentages(text: str) -> list[float]:
     if not shares or any(not 0 < share < 1 for share in shares):
         raise BadInput(f"percentages lie between 0 and 100, not {text!r}")
     return shares
-
-
-def test(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint (.pth).")],
-    data: Annotated[Path, typer.Option(help="RadioML file.")],
-    split: Annotated[str, typer.Option(help="test, train or all.")] = "test",
-    batch_size: Batch = 512,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder for accuracy.png and confusion.png.")
-    ] = None,
-    json: Json = None,
-) -> None:
-    """Measure a network's accuracy: over all frames, per SNR and per class."""
-    from models import checkpoint as checkpoints
-    from models.console import print_table
-    from models.files import writable_folder, write_json
-    from training.evaluate import evaluate
-
-    loaded = checkpoints.load(checkpoint)
-    with bar("testing") as progress:
-        facts = evaluate(loaded, data, split, batch_size=batch_size, progress=progress)
-    facts["checkpoint"] = str(checkpoint)
-    if json:
-        write_json(json, facts)
-    if pictures:
-        from training.pictures import accuracy_over_snr, confusion_matrix
-
-        folder = writable_folder(pictures)
-        name = loaded.config.name
-        (folder / "accuracy.png").write_bytes(accuracy_over_snr({name: facts}, facts["data"]))
-        (folder / "confusion.png").write_bytes(confusion_matrix(facts))
-
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    pairs = zip(facts["snrs"], facts["accuracy_per_snr"], strict=True)
-    print_table("accuracy over SNR", ("dB", "accuracy"), ((s, share(a)) for s, a in pairs))
-    pairs = zip(facts["classes"], facts["accuracy_per_class"], strict=True)
-    print_table("accuracy by class", ("class", "accuracy"), ((c, share(a)) for c, a in pairs))
-    print_table(
-        f"{loaded.config.name} on the {split} split",
-        ("fact", "value"),
-        (
-            ("accuracy", share(facts["accuracy"])),
-            ("frames", f"{facts['frames']:,}"),
-            ("data", facts["data"]),
-            ("trained on", facts["trained_on"]),
-        ),
-    )
-
-
-def report(
-    checkpoints: Annotated[list[str], typer.Argument(help="Checkpoints to compare.")],
-    data: Annotated[Path, typer.Option(help="RadioML file; its test split is used.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
-    json: Json = None,
-) -> None:
-    """Compare checkpoints in one self-contained HTML file, beside the published results."""
-    from models.console import print_table
-    from models.files import write_json
-    from training.report import measure, write_report
-
-    with bar("testing") as progress:
-        facts = measure(checkpoints, data, progress)
-    write_report(facts, out)
-    if json:
-        write_json(json, facts)
-    print_table(
-        f"report {out} ({facts['data']})",
-        ("network", "accuracy", "score", "weights"),
-        (
-            (
-                row["name"],
-                f"{row['accuracy']:.4f}",
-                f"{row['score']:.6f}",
-                f"{row['nonzero_weights']:,}",
-            )
-            for row in facts["networks"]
-        ),
-    )

@@ -1,43 +1,25 @@
 """`aaronnet data`: make, inspect and check data files."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.cli import Json
+from models.cli import DATA, Device, Json, Seed, torch_device
 
 app = typer.Typer(no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(help="Data file in RadioML 2018.01A's layout (HDF5).")]
+File = Annotated[Path, typer.Argument(help=f"{DATA}.")]
+PerCell = Annotated[
+    int, typer.Option("--frames-per-cell", "--frames", help="Of each (class, SNR), at most.")
+]
 CacheDir = Annotated[
     Path | None,
     typer.Option(
         envvar="AARONNET_CACHE", help="Folder for caches; by default beside the data file."
     ),
 ]
-
-
-@contextmanager
-def bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what `progress` parameters take, (frames done, in all); it shows a bar when called."""
-    from models.console import progress
-
-    display = progress()
-    task = display.add_task(description, total=None)
-
-    def update(done: int, total: int) -> None:
-        display.start()
-        display.update(task, completed=done, total=total)
-
-    try:
-        yield update
-    finally:
-        # A bar that never moved would only stand beside the message that says why.
-        if display.live.is_started:
-            display.stop()
 
 
 def _report(json: Path | None, facts: dict) -> None:
@@ -54,7 +36,7 @@ def synth(
         int,
         typer.Option(help="Frames of each of the 24 x 26 (class, SNR); the real file has 4096."),
     ] = 4096,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 2018,
+    seed: Seed = 2018,
     jobs: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
     compress: Annotated[
         int | None, typer.Option(help="gzip level 1..9; needs room for both files meanwhile.")
@@ -65,11 +47,11 @@ def synth(
     """Synthesise a data set like RadioML 2018.01A; run again, it goes on where it stopped."""
     import time
 
-    from models.console import print_table
+    from models.console import Bar, print_table
     from training.synthesis import write_dataset
 
     start = time.perf_counter()
-    with bar("synthesising") as progress:
+    with Bar("synthesising") as progress:
         facts = write_dataset(
             out,
             frames_per_cell,
@@ -100,15 +82,15 @@ def synth(
 @app.command()
 def info(
     file: File,
-    frames: Annotated[int, typer.Option(help="Frames of each (class, SNR) to look at.")] = 64,
+    frames: PerCell = 64,
     every: Annotated[bool, typer.Option("--all", help="Look at every frame.")] = False,
     json: Json = None,
 ) -> None:
     """Show what a data file holds: cells, power, clipping; complain where something is wrong."""
-    from models.console import print_table
+    from models.console import Bar, print_table
     from training.inspect import describe
 
-    with bar("reading") as progress:
+    with Bar("reading") as progress:
         facts = describe(file, None if every else frames, progress)
     _report(json, facts)
     print_table(
@@ -154,7 +136,7 @@ def show(
     file: File,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("data.png"),
     snr: Annotated[int, typer.Option(help="SNR of the frames shown, dB.")] = 30,
-    seed: Annotated[int, typer.Option(help="Of the choice of frames.")] = 0,
+    seed: Seed = 0,
     json: Json = None,
 ) -> None:
     """Draw frames of every modulation: I and Q over time, I/Q plane, spectrum."""
@@ -175,15 +157,16 @@ def fidelity(
         list[str],
         typer.Option(help="Network trained on the real data; FILE=NAME says which published one."),
     ],
-    frames: Annotated[int, typer.Option(help="Frames of each (class, SNR).")] = 64,
+    frames: PerCell = 64,
     every: Annotated[bool, typer.Option("--all", help="Take every frame.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Picture to write (.png, .svg, .pdf).")
     ] = None,
+    device: Device = "auto",
     json: Json = None,
 ) -> None:
     """Ask networks trained on the real data about a file; compare with what was published."""
-    from models.console import print_table
+    from models.console import Bar, print_table
     from models.errors import CheckFailed
     from training.fidelity import draw
     from training.fidelity import fidelity as measure
@@ -191,8 +174,8 @@ def fidelity(
 
     if out:
         check_picture(out)
-    with bar("classifying") as progress:
-        facts = measure(file, checkpoint, None if every else frames, progress)
+    with Bar("classifying") as progress:
+        facts = measure(file, checkpoint, None if every else frames, progress, torch_device(device))
     _report(json, facts)
     if out:
         draw(facts, out)
@@ -258,11 +241,11 @@ def cache(file: File, cache_dir: CacheDir = None, json: Json = None) -> None:
     """Make the cache that training reads, which it would otherwise make on first use."""
     import time
 
-    from models.console import print_table
+    from models.console import Bar, print_table
     from training.cache import cache_folder, open_cache
 
     start = time.perf_counter()
-    with bar("caching") as progress:
+    with Bar("caching") as progress:
         opened = open_cache(file, cache_dir, progress)
     facts = {
         "path": str(file),

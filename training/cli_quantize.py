@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from models.cli import Json
-from training.cli_data import bar
+from models.cli import DATA, CheckpointFile, Device, Json, Seed, torch_device
 
 SHOWN_FROM = 10  # dB
 
 
 def quantize(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint in paper form, or its name.")],
+    checkpoint: CheckpointFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint to write (.pth).")],
     bits: Annotated[
         int, typer.Option(min=2, max=8, help="Bits of the activations between the blocks.")
@@ -21,16 +20,19 @@ def quantize(
         int, typer.Option(min=0, help="Epochs of training, distilled from the original.")
     ] = 0,
     data: Annotated[
-        Path | None, typer.Option(help="RadioML file; without one frames are synthesised.")
+        Path | None, typer.Option(help=f"{DATA}; without one, frames are synthesised.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=24, help="Frames to calibrate on.")] = 2496,
+    frames: Annotated[
+        int, typer.Option("-n", "--frames", min=24, help="About so many to calibrate on.")
+    ] = 2496,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames a batch of fine-tuning.")] = 256,
     epoch_frames: Annotated[
         int | None, typer.Option(min=1, help="Frames of an epoch of fine-tuning; by default all.")
     ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.001,
     resume: Annotated[bool, typer.Option(help="Go on with interrupted fine-tuning.")] = True,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Device = "auto",
+    seed: Seed = 0,
     json: Json = None,
 ) -> None:
     """Turn a network into the form that dataflow hardware can run, and say what that costs.
@@ -41,7 +43,7 @@ def quantize(
     import shutil
 
     from models import checkpoint as checkpoints
-    from models.console import err, print_table
+    from models.console import Bar, err, print_table
     from models.cost import inference_cost
     from models.files import write_json
     from models.hardware import to_hardware
@@ -51,12 +53,13 @@ def quantize(
     from training.module import Recipe
     from training.train import commands_after, train
 
+    where = torch_device(device)
     original = checkpoints.load(checkpoint)
     source: RadioMLData | SyntheticData
     if data is None:
         source = SyntheticData(batch_size, frames_per_epoch=epoch_frames or 1 << 17, seed=seed)
     else:
-        with bar("caching") as progress:
+        with Bar("caching") as progress:
             source = RadioMLData(data, batch_size, seed=seed, progress=progress)
             source.setup()
     with err.status("calibrating"):
@@ -72,6 +75,7 @@ def quantize(
             *(made, source, work, Recipe(finetune, lr=lr, t0=0)),
             distillation=Distillation(original.network),
             seed=seed,
+            accelerator="gpu" if where == "cuda" else "cpu",
             batches_per_epoch=shorter and max(shorter, 1),
             resume=resume,
         )
@@ -86,8 +90,8 @@ def quantize(
     facts: dict = {"checkpoint": str(out), "network": made.config.name, "bits": bits}
     facts |= {"data": source.label, "trained_on": made.data_label, "networks": {}}
     for name, network in networks.items():
-        with bar(f"testing {name}") as progress:
-            result = evaluate(network, source, progress=progress)
+        with Bar(f"testing {name}") as progress:
+            result = evaluate(network, source, device=where, progress=progress)
         per_snr = zip(result["snrs"], result["accuracy_per_snr"], strict=True)
         high = [share for snr, share in per_snr if snr >= SHOWN_FROM and share is not None]
         facts["networks"][name] = {

@@ -1,12 +1,10 @@
 """`aaronnet zoo`: list the trained checkpoints that come with the project, or add one."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.cli import Json
-from training.cli_data import bar
+from models.cli import CheckpointFile, Data, Device, Json, torch_device
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -45,19 +43,22 @@ def zoo(context: typer.Context, json: Json = None) -> None:
 
 @app.command()
 def add(
-    checkpoint: Annotated[str, typer.Argument(help="The checkpoint to add.")],
+    checkpoint: CheckpointFile,
     name: Annotated[str, typer.Argument(help="Its name in the zoo.")],
-    data: Annotated[Path, typer.Option(help="RadioML file to test it on.")],
+    data: Data,
     go_on: Annotated[str, typer.Option("--continue", help="What continues its training.")] = "",
+    device: Device = "auto",
     json: Json = None,
 ) -> None:
     """Measure a checkpoint and put it into the zoo with its card."""
-    from models.console import print_table
+    from models.console import Bar, print_table
     from models.files import write_json
     from training.zoo import add as run
 
-    with bar("testing") as progress:
-        card = run(checkpoint, name, data, go_on=go_on, progress=progress)
+    with Bar("testing") as progress:
+        card = run(
+            checkpoint, name, data, go_on=go_on, device=torch_device(device), progress=progress
+        )
     if json:
         write_json(json, card)
     keys = ("accuracy", "score", "nonzero_weights", "frames", "data_label", "tested_on")

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from models.console import Progress
 from models.errors import BadInput
-from training.cache import Cache, Progress, open_cache
+from training.cache import Cache, open_cache
 from training.radioml import CLASSES, FRAME, SNRS, Index
 from training.split import Split, official_split
 from training.synthesis import RECIPE_VERSION, synthesise

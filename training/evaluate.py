@@ -1,6 +1,6 @@
 """Accuracy of a network: over all frames, per SNR, per class, and what it takes for what."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from models.checkpoint import Checkpoint
+from models.console import Progress
 from models.errors import BadInput
 from training.data import Batch, LabelledData, RadioMLData
 from training.radioml import CLASSES, SNRS, snr_index
 
 SPLITS = ("test", "train", "all")
-Progress = Callable[[int, int], None]
 BATCH = 512
 
 
@@ -60,6 +60,7 @@ def evaluate(
             done += len(y)
             if progress:
                 progress(done, total)
+    network.cpu()  # where checkpoints are
     counts = counts.reshape(len(SNRS), classes, classes)
     confusion = counts.sum(axis=0)
     return {

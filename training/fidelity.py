@@ -4,7 +4,7 @@ A network that was trained on RadioML 2018.01A has a published accuracy at every
 are like the real ones it should score the same; nothing here is tuned per network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import Checkpoint, load
+from models.console import Progress
 from models.errors import BadInput
 from models.files import atomic
 from models.published import CURVE_SNRS, CURVES, DATA_LABEL, OTHERS, RESULTS
@@ -35,14 +36,13 @@ DIGESTS = {
 }
 """SHA-256 of checkpoints as their authors published them."""
 
-Progress = Callable[[int, int], None]
-
 
 def fidelity(
     path: str | Path,
     checkpoints: Sequence[str],
     frames_per_cell: int | None = 64,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Compare accuracies on a file with those published for the real data.
 
@@ -53,6 +53,7 @@ def fidelity(
             its digest is not among `DIGESTS`.
         frames_per_cell: frames of each (class, SNR). None takes all there are.
         progress: told (frames classified, frames in all).
+        device: torch's name of where to compute.
 
     Returns:
         Facts: path, data_label, frames, `networks` (see `compare`), `ok` (all within tolerance).
@@ -69,7 +70,7 @@ def fidelity(
     networks = []
     for checkpoint, file, name in named:
         counts = np.zeros((len(SNRS), len(CLASSES), len(CLASSES)), np.int64)
-        for part, guessed in _classify(checkpoint, path, rows):
+        for part, guessed in _classify(checkpoint, path, rows, device):
             np.add.at(counts, (snr_index(index.snrs[part]), index.labels[part], guessed), 1)
             done += len(part)
             if progress:
@@ -174,9 +175,10 @@ def _rows(index: Index, frames_per_cell: int | None) -> np.ndarray:
     return tested[sample_rows(kept, frames_per_cell)]
 
 
-def _classify(checkpoint: Checkpoint, path: str | Path, rows: np.ndarray):
+def _classify(
+    checkpoint: Checkpoint, path: str | Path, rows: np.ndarray, device: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (rows, answers) for all rows; rows must be ascending."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     # The twin gives the same numbers as the network, several times faster.
     network = Twin(checkpoint.network.to(device)).eval()
     with open_file(path) as file, torch.inference_mode():

@@ -1,11 +1,11 @@
 """What a data file holds, as facts and as a picture."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.console import Progress
 from models.errors import BadInput
 from models.files import atomic
 from training.radioml import (
@@ -23,8 +23,6 @@ from training.synthesis.modulations import SPS
 
 CLIP = 2.0
 """The input quantizers of all our networks end at +-2."""
-
-Progress = Callable[[int, int], None]
 
 
 def describe(

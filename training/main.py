@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import BadInput, CheckFailed
+from models.published import ACCURACY_THRESHOLD as THRESHOLD
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
 
 DATA_FILE = Path("2018.01", "GOLD_XYZ_OSC.0001_1024.hdf5")
 TEST, TRAIN, PRUNE = 0, 1, 2
-THRESHOLD = 0.56
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,11 +12,12 @@ import torch
 from models import checkpoint as checkpoints
 from models import published
 from models.checkpoint import Checkpoint
+from models.console import Progress
 from models.cost import inference_cost
 from models.errors import BadInput
 from models.files import atomic
 from training import pictures
-from training.evaluate import Progress, evaluate
+from training.evaluate import evaluate
 from training.module import prunable
 from training.structured import parameters
 from training.twin import quantized_weight
@@ -25,13 +26,18 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 def measure(
-    paths: Sequence[str | Path], data: str | Path, progress: Progress | None = None
+    paths: Sequence[str | Path],
+    data: str | Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Test and count checkpoints.
 
     Args:
         paths: the checkpoints.
         data: RadioML file; its official test split is used.
+        device: torch's name of where to compute.
         progress: told (frames done, frames in all) of each.
 
     Returns:
@@ -47,7 +53,7 @@ def measure(
     loaded = [checkpoints.load(path) for path in paths]  # all first: a bad one costs no time
     networks = []
     for path, name, checkpoint in zip(paths, _names(paths, loaded), loaded, strict=True):
-        facts = evaluate(checkpoint, data, progress=progress)
+        facts = evaluate(checkpoint, data, device=device, progress=progress)
         cost = inference_cost(checkpoint, str(path))
         cost.pop("layers")
         networks.append(

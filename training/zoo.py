@@ -7,10 +7,11 @@ from typing import Any
 
 from models import checkpoint as checkpoints
 from models import zoo
+from models.console import Progress
 from models.cost import inference_cost
 from models.errors import BadInput, CheckFailed
 from models.files import atomic, sha256, write_json
-from training.evaluate import Progress, evaluate
+from training.evaluate import evaluate
 from training.structured import parameters
 
 KEPT = ("seed", "command", "frames", "epochs", "wall_seconds", "device")
@@ -23,6 +24,7 @@ def add(
     *,
     go_on: str = "",
     folder: Path = zoo.FOLDER,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Copy a checkpoint into the zoo and write its card.
@@ -33,6 +35,7 @@ def add(
         data: RadioML file; the card's accuracy is that on its official test split.
         go_on: the command that continues its training.
         folder: the zoo.
+        device: torch's name of where to compute.
         progress: told (frames done, frames in all).
 
     Returns:
@@ -53,7 +56,7 @@ def add(
         raise CheckFailed(
             f"{name} may cost {largest} at most, and {path} costs {cost['score']:.6f}"
         )
-    facts = evaluate(loaded, data, progress=progress)
+    facts = evaluate(loaded, data, device=device, progress=progress)
     card = {
         "name": name,
         "config": loaded.config.changed(name=name).to_dict(),  # as `checkpoints.load` names it

@@ -61,39 +61,50 @@ class Frames:
     label: str
 
 
-def choose_frames(wanted: str) -> Frames:
+def choose_frames(wanted: str, data: str | Path | None = None) -> Frames:
     """Return frames over all SNRs.
 
     Args:
-        wanted: a number of synthetic frames, or a file in RadioML's layout (all its frames up to
-            2000, else as many evenly spread ones).
+        wanted: how many; without `data` also a file to take up to 2000 from.
+        data: file in RadioML's layout to take them from, evenly spread; without it they are
+            synthesised.
 
     Raises:
-        BadInput: it is neither.
+        BadInput: the number or the file is unusable.
     """
+    if data is None and not wanted.isdigit():
+        return _frames_of(wanted, 2000)
+    if not wanted.isdigit() or not 1 <= int(wanted) <= 100_000:
+        raise BadInput(f"simulate between 1 and 100000 frames, not {wanted}")
+    return _synthesised(int(wanted)) if data is None else _frames_of(data, int(wanted))
+
+
+def _synthesised(count: int) -> Frames:
     from build.frames import drawn_frames, synthetic_cells, synthetic_frames
-    from training.radioml import CLASSES, SNRS, data_label, open_file, read_index, read_rows
+    from training.radioml import CLASSES, SNRS
     from training.synthesis import RECIPE_VERSION
 
-    if wanted.isdigit():
-        count = int(wanted)
-        if not 1 <= count <= 100_000:
-            raise BadInput(f"simulate between 1 and 100000 frames, not {count}")
-        if count <= 104:
-            step = np.linspace(0, 103, count).round().astype(int)
-            cells, x = synthetic_cells(), synthetic_frames()[step]
-            cells = [cells[index] for index in step]
-        else:
-            cells = [(i % len(CLASSES), SNRS[i % len(SNRS)]) for i in range(count)]
-            x = drawn_frames(cells, seed=count)
-        classes = np.array([modulation for modulation, _ in cells])
-        return Frames(np.ascontiguousarray(x), classes, f"synthetic (recipe {RECIPE_VERSION})")
-    path = existing_file(wanted, "data file")
+    if count <= 104:
+        step = np.linspace(0, 103, count).round().astype(int)
+        cells, x = synthetic_cells(), synthetic_frames()[step]
+        cells = [cells[index] for index in step]
+    else:
+        cells = [(i % len(CLASSES), SNRS[i % len(SNRS)]) for i in range(count)]
+        x = drawn_frames(cells, seed=count)
+    classes = np.array([modulation for modulation, _ in cells])
+    return Frames(np.ascontiguousarray(x), classes, f"synthetic (recipe {RECIPE_VERSION})")
+
+
+def _frames_of(file: str | Path, most: int) -> Frames:
+    """Return all frames of a file, or `most` evenly spread ones."""
+    from training.radioml import data_label, open_file, read_index, read_rows
+
+    path = existing_file(file, "data file")
     index = read_index(path)
     total = len(index.snrs)
-    rows = np.unique(np.linspace(0, total - 1, min(total, 2000)).round().astype(int))
-    with open_file(path) as file:
-        parts = [frames for _, frames in read_rows(file["X"], rows)]
+    rows = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
+    with open_file(path) as opened:
+        parts = [frames for _, frames in read_rows(opened["X"], rows)]
     x = np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 1))
     return Frames(x, index.labels[rows], data_label(path))
 

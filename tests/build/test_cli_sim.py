@@ -44,6 +44,10 @@ def test_the_same_frames_with_their_classes_from_a_file(tmp_path):
     frames = choose_frames(str(tmp_path / "data.h5"))
     assert frames.x.shape == (624, 2, 1024)
     assert (np.bincount(frames.classes) == 26).all()
+    some = choose_frames("48", tmp_path / "data.h5")
+    assert some.x.shape == (48, 2, 1024) and set(some.classes) == set(range(24))
+    with pytest.raises(BadInput, match="not many"):
+        choose_frames("many", tmp_path / "data.h5")
 
 
 def test_differences_fail_the_check_and_name_the_node():

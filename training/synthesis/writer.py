@@ -19,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from models.console import Progress
 from models.errors import BadInput
 from models.files import writable_folder
 from training.radioml import CLASSES, FRAME, SNRS
@@ -31,7 +32,6 @@ _LABEL_BYTES = (len(CLASSES) + 1) * 8
 _RESERVE = 64 << 20  # bytes left free on the disk, for whatever else runs there
 _SYNC_EVERY = 1024  # blocks between two entries of the journal, half a gigabyte
 
-Progress = Callable[[int, int], None]
 """Called with (frames that are done, frames in all)."""
 
 

@@ -1,0 +1,101 @@
+"""Commands that measure what was trained: `test` and `report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.cli import CheckpointFile, Data, Device, Json, torch_device
+from training.cli import Batch
+
+
+def test(
+    checkpoint: CheckpointFile,
+    data: Data,
+    split: Annotated[str, typer.Option(help="test, train or all.")] = "test",
+    batch_size: Batch = 512,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for accuracy.png and confusion.png.")
+    ] = None,
+    device: Device = "auto",
+    json: Json = None,
+) -> None:
+    """Measure a network's accuracy: over all frames, per SNR and per class."""
+    from models import checkpoint as checkpoints
+    from models.console import Bar, print_table
+    from models.files import writable_folder, write_json
+    from training.evaluate import evaluate
+
+    loaded = checkpoints.load(checkpoint)
+    with Bar("testing") as progress:
+        facts = evaluate(
+            loaded,
+            data,
+            split,
+            batch_size=batch_size,
+            device=torch_device(device),
+            progress=progress,
+        )
+    facts["checkpoint"] = str(checkpoint)
+    if json:
+        write_json(json, facts)
+    if pictures:
+        from training.pictures import accuracy_over_snr, confusion_matrix
+
+        folder = writable_folder(pictures)
+        name = loaded.config.name
+        (folder / "accuracy.png").write_bytes(accuracy_over_snr({name: facts}, facts["data"]))
+        (folder / "confusion.png").write_bytes(confusion_matrix(facts))
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    pairs = zip(facts["snrs"], facts["accuracy_per_snr"], strict=True)
+    print_table("accuracy over SNR", ("dB", "accuracy"), ((s, share(a)) for s, a in pairs))
+    pairs = zip(facts["classes"], facts["accuracy_per_class"], strict=True)
+    print_table("accuracy by class", ("class", "accuracy"), ((c, share(a)) for c, a in pairs))
+    print_table(
+        f"{loaded.config.name} on the {split} split",
+        ("fact", "value"),
+        (
+            ("accuracy", share(facts["accuracy"])),
+            ("frames", f"{facts['frames']:,}"),
+            ("data", facts["data"]),
+            ("trained on", facts["trained_on"]),
+        ),
+    )
+
+
+def report(
+    checkpoints: Annotated[list[str], typer.Argument(help="Checkpoints to compare.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    device: Device = "auto",
+    json: Json = None,
+) -> None:
+    """Compare checkpoints in one self-contained HTML file, beside the published results.
+
+    Their accuracy is that on the data's official test split.
+    """
+    from models.console import Bar, print_table
+    from models.files import write_json
+    from training.report import measure, write_report
+
+    with Bar("testing") as progress:
+        facts = measure(checkpoints, data, device=torch_device(device), progress=progress)
+    write_report(facts, out)
+    if json:
+        write_json(json, facts)
+    print_table(
+        f"report {out} ({facts['data']})",
+        ("network", "accuracy", "score", "weights"),
+        (
+            (
+                row["name"],
+                f"{row['accuracy']:.4f}",
+                f"{row['score']:.6f}",
+                f"{row['nonzero_weights']:,}",
+            )
+            for row in facts["networks"]
+        ),
+    )
