@@ -104,7 +104,7 @@ if [ "$verb" = image ]; then
 fi
 
 image=${AARONNET_IMAGE:-aaronnet-$kind}
-options=(--rm --init --user "$(id -u):$(id -g)" --env HOME=/tmp --env USER=aaronnet)
+options=(--rm --init --user "$(id -u):$(id -g)" --env HOME=/tmp)
 options+=(--volume "$PWD:/workspace" --workdir /workspace)
 # Lightning's worker processes hand tensors over through shared memory; Docker's 64 MB are too few.
 options+=(--shm-size 1g)
