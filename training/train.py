@@ -36,7 +36,7 @@ from training.module import Classifier, Recipe
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["64-true", "32-true", "bf16-mixed", "16-mixed"]
 
 STATE, LAST, BEST = "state.ckpt", "last.pth", "best.pth"
 
