@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 Usage: ./run-docker.sh VERB [ARGUMENTS]
 
-  train, prune, test, cost (or score), export, quantize, report, data, zoo, demo
+  train, prune, test, cost (or score), export, quantize, report, data, zoo, demo, doctor
                 as `aaronnet VERB`, in the image aaronnet-train
   build, simulate, synth, boards
                 as `aaronnet VERB`, in aaronnet-finn, with the host's Xilinx tools if there are any
@@ -71,7 +71,7 @@ case "$verb" in
     usage
     exit 0
     ;;
-train | prune | test | cost | export | quantize | report | data | zoo | demo) kind=train command=("$verb") ;;
+train | prune | test | cost | export | quantize | report | data | zoo | demo | doctor) kind=train command=("$verb") ;;
 score) kind=train command=(cost) ;;
 build | simulate | synth | boards) kind=finn command=("$verb") ;;
 deploy | board) kind=board command=("$verb") ;;

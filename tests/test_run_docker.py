@@ -19,7 +19,18 @@ esac
 """
 TOOLS = ("bash", "cat", "dirname", "env", "id", "mkdir", "realpath")
 PLAIN = {
-    "train": ("train", "prune", "test", "cost", "export", "quantize", "report", "data", "zoo"),
+    "train": (
+        "train",
+        "prune",
+        "test",
+        "cost",
+        "export",
+        "quantize",
+        "report",
+        "data",
+        "zoo",
+        "doctor",
+    ),
     "finn": ("build", "simulate", "synth", "boards"),
     "board": ("deploy", "board"),
 }
