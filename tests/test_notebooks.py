@@ -60,7 +60,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def execute(name: str, **settings: object) -> tuple[str, int]:
         for variable in os.environ:
-            if variable.startswith("AARONNET_"):
+            if variable.startswith("AARONNET_") and variable != "AARONNET_CACHE":
                 monkeypatch.delenv(variable)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         for variable, value in {"WORK": tmp_path, **settings}.items():
