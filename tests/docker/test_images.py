@@ -173,7 +173,8 @@ def test_from_a_checkpoint_to_a_virtual_board(images, work):
     finn = images.build("finn")
     entry = "/opt/aaronnet/docker/with-xilinx.sh"
     for command in (
-        "quantize aaronnet32+ -o net.pth",
+        "data synth data.h5 --frames-per-cell 4",
+        "quantize aaronnet32+ -o net.pth --data data.h5",
         "build net.pth --board ZCU104 --to hdl -o out",
         "simulate out --frames 24",
         "synth out",
