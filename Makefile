@@ -7,7 +7,7 @@ BOARD_VENV := .venv-board
 BOARD_STAMP := $(BOARD_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup board-env demo lint test test-slow benchmark clean
+.PHONY: help setup board-env demo lint test test-slow benchmark results clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ board-env: $(BOARD_STAMP) ## create .venv-board with the unmodified pynq, for th
 # An environment of its own, as on a board: pynq 4.0.0 needs numpy < 2 and another grpcio.
 $(BOARD_STAMP): constraints-board.txt $(STAMP)
 	"$(PYTHON)" -m venv $(BOARD_VENV)
-	$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-board.txt pynq numpy h5py finn-plus-driver
+	$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-board.txt pynq numpy h5py finn-plus-driver ipykernel nbclient
 	@touch $@
 
 demo: $(STAMP) ## the whole chain on synthetic data, report in out/demo
@@ -39,14 +39,17 @@ lint: $(STAMP) ## format, lint and type checks
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint ## lint and the quick tests
+test: lint $(BOARD_STAMP) ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not benchmark"
 
-test-slow: $(STAMP) ## the long tests
+test-slow: $(BOARD_STAMP) ## the long tests
 	$(BIN)/python -m pytest -m slow
 
 benchmark: $(STAMP) ## speed ratios, measured side by side
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+results: $(STAMP) ## measure and write docs/results.md (PUBLISHED=FOLDER DATA=FILE: also the published checkpoints)
+	$(BIN)/python docs/results.py $(if $(PUBLISHED),--published $(PUBLISHED) --data $(DATA))
 
 clean: ## remove what was generated (not .venv)
 	rm -rf out .mypy_cache .pytest_cache .ruff_cache

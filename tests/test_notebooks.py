@@ -5,16 +5,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 from models import checkpoint as checkpoints
 from tests.build.small_aaronnet import paper_form
 from tests.conftest import ROOT
 from training.synthesis import write_dataset
-
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w.)}<*~])/\w[\w.-]*|\b[A-Za-z]:\\")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
 from deploy.virtual_board.server import serve
@@ -24,7 +22,6 @@ for cell in notebook.cells:
 
 
 @needs_board_env
-@pytest.mark.slow
 def test_the_notebook_runs_against_a_virtual_board(tmp_path: Path) -> None:
     package = make_package(tmp_path / "package")
     write_overlay(package)
