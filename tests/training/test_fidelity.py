@@ -82,7 +82,7 @@ def test_a_published_network_knows_the_synthetic_frames(twin, published):
     with h5py.File(twin) as file:
         x = torch.from_numpy(file["X"][rows].transpose(0, 2, 1).copy())
     checkpoint = load(published("AaronNet32plusplus"))
-    answers = np.concatenate([a for _, a in _classify(checkpoint, twin, rows)])
+    answers = np.concatenate([a for _, a in _classify(checkpoint, twin, rows, "cpu")])
     with torch.inference_mode():
         assert np.array_equal(checkpoint.network(x).argmax(1), answers)
     assert network["trained_on"] == DATA_LABEL

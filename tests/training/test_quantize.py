@@ -50,9 +50,9 @@ def test_fine_tuning_keeps_zeros_and_says_how(source, data, start, cli, tmp_path
     assert tuned == pytest.approx(inference_cost(made)["score"])
 
 
-def test_calibration_alone_says_how_too(start, cli, tmp_path):
+def test_calibration_alone_says_how_too(data, start, cli, tmp_path):
     out = tmp_path / "hw.pth"
-    cli("quantize", start, "-o", out, "--frames", 624)
+    cli("quantize", start, "-o", out, "--frames", 624, "--data", data)
     made = checkpoints.load(out)
     assert made.config.name == "tiny-hw8"
     assert made.info["command"].startswith("before; aaronnet")

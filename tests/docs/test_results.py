@@ -1,0 +1,35 @@
+"""The page of results says what the zoo's cards and the measured facts say."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from models import zoo
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("results", DOCS / "results.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_its_facts_render_to(results: ModuleType) -> None:
+    facts = json.loads(results.FACTS.read_text())
+    assert results.PAGE.read_text() == results.render(zoo.entries(), facts), "run: make results"
+
+
+def test_the_facts_are_of_the_checkpoints_that_are_there(results: ModuleType) -> None:
+    digests = {entry.name: entry.card["sha256"] for entry in zoo.entries()}
+    measured = json.loads(results.FACTS.read_text())["accelerators"]
+    wanted = {(name, board) for name in results.NETWORKS for board in results.BOARDS}
+    assert {(one["network"], one["board"]) for one in measured} == wanted
+    for one in measured:
+        assert one["sha256"] == digests[one["network"]], "run: make results"
