@@ -15,7 +15,8 @@ from typing import Any
 import typer
 
 from models import published, zoo
-from models.files import atomic, write_json
+from models.files import atomic, sha256, write_json
+from training.fidelity import DIGESTS
 
 HERE = Path(__file__).resolve().parent
 PAGE, FACTS = HERE / "results.md", HERE / "results.json"
@@ -23,11 +24,6 @@ WORK = HERE.parent / "out" / "results"
 
 NETWORKS = ("aaronnet32++-hw8", "aaronnet48+-hw8")
 BOARDS = ("ZCU104",)
-PUBLISHED_FILES = {
-    "vgg.pth": "VGG10",
-    "AaronNet32.pth": "AaronNet32",
-    "AaronNet32plusplus.pth": "AaronNet32++",
-}
 FRAMES = 208  # eight at each SNR
 
 
@@ -61,11 +57,12 @@ def accelerator(entry: zoo.Entry, board: str) -> dict[str, Any]:
 def measure_published(folder: Path, data: Path) -> dict[str, Any]:
     """Test the published checkpoints in `folder` on the test split of `data`."""
     facts = {}
-    for file, name in PUBLISHED_FILES.items():
-        out = WORK / "published.json"
-        run("test", str(folder / file), "--data", str(data), "--json", str(out))
-        tested = json.loads(out.read_text())
-        facts[name] = {key: tested[key] for key in ("accuracy", "frames", "data_label")}
+    for path in sorted(folder.glob("*.pth")):
+        if name := DIGESTS.get(sha256(path)):
+            out = WORK / "published.json"
+            run("test", str(path), "--data", str(data), "--json", str(out))
+            tested = json.loads(out.read_text())
+            facts[name] = {key: tested[key] for key in ("accuracy", "frames", "data")}
     return facts
 
 

@@ -2,19 +2,17 @@
 
 import importlib.util
 import json
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from models import zoo
-
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def results() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results", DOCS / "results.py")
+    spec = importlib.util.spec_from_file_location("results", ROOT / "docs" / "results.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
