@@ -29,6 +29,7 @@ Address = Annotated[
     str, typer.Option(help="Local address; whoever reaches it can use the board. Port 7967.")
 ]
 LOOPBACK = "127.0.0.1"
+ROOT = Path(__file__).resolve().parents[1]
 BOARD_PYTHON = Path(".venv-board") / "bin" / "python"
 
 
@@ -156,8 +157,7 @@ def deploy(
     """
     from models.errors import BadInput
 
-    root = Path(__file__).resolve().parents[1]
-    python = root / BOARD_PYTHON
+    python = ROOT / BOARD_PYTHON
     if not python.exists():
         raise BadInput("there is no .venv-board with pynq; create it with: make board-env")
     command = [str(python), "-m", "deploy.validate", str(package.absolute())]
@@ -168,5 +168,5 @@ def deploy(
         if board is None:
             stack.enter_context(_served(package, address, 512, graph, fast))
         environment = os.environ | {"PYNQ_REMOTE_DEVICES": board or address}
-        code = subprocess.run(command, cwd=root, env=environment).returncode
+        code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     raise typer.Exit(code)

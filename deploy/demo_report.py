@@ -1,20 +1,16 @@
 """The demo's report: one self-contained HTML file and the table that ends the run."""
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from jinja2 import Environment, FileSystemLoader
+from matplotlib.figure import Figure
 
 from models.console import print_table
 from models.cost import BASELINE_BIT_OPS, BASELINE_WEIGHT_BITS
 from models.files import atomic
 from models.published import ACCURACY_THRESHOLD, CURVE_SNRS, CURVES, DATA_LABEL, RESULTS
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend must be chosen first
+from training.pictures import data_uri, png
 
 COLOURS = ("#0b6e99", "#d9730d", "#448361")
 
@@ -99,8 +95,8 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
         report=report,
         rows=cost_rows(report),
         hardware=hardware_rows(report),
-        curve=_picture(_accuracy_over_snr(report)),
-        scatter=_picture(_accuracy_over_cost(report)),
+        curve=data_uri(png(_accuracy_over_snr(report))),
+        scatter=data_uri(png(_accuracy_over_cost(report))),
         threshold=ACCURACY_THRESHOLD,
         baseline=(BASELINE_BIT_OPS, BASELINE_WEIGHT_BITS),
     )
@@ -108,8 +104,9 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
         temporary.write_text(page)
 
 
-def _accuracy_over_snr(report: dict[str, Any]) -> plt.Figure:
-    figure, axes = plt.subplots(figsize=(7.5, 4.5))
+def _accuracy_over_snr(report: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(7.5, 4.5))
+    axes = figure.subplots()
     for name, values in CURVES.items():
         axes.plot(CURVE_SNRS, values, "--", color="0.6", linewidth=1)
         axes.annotate(
@@ -136,8 +133,9 @@ def _accuracy_over_snr(report: dict[str, Any]) -> plt.Figure:
     return figure
 
 
-def _accuracy_over_cost(report: dict[str, Any]) -> plt.Figure:
-    figure, axes = plt.subplots(figsize=(7.5, 4.5))
+def _accuracy_over_cost(report: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(7.5, 4.5))
+    axes = figure.subplots()
     rows = cost_rows(report)
     for colour, label, ours in (("0.6", DATA_LABEL, False), (COLOURS[0], "this run", True)):
         chosen = [row for row in rows if row["ours"] is ours]
@@ -167,11 +165,3 @@ def _accuracy_over_cost(report: dict[str, Any]) -> plt.Figure:
     axes.legend(loc="lower right", markerscale=0.4)
     axes.grid(alpha=0.3)
     return figure
-
-
-def _picture(figure: plt.Figure) -> str:
-    """Return a figure as a data URI."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight")
-    plt.close(figure)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

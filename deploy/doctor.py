@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = "#include <cstdio>\nint main() { std::puts(__VERSION__); }\n"
 
 
@@ -129,7 +128,7 @@ def _docker() -> Finding:
 
 
 def _pynq() -> Finding:
-    from deploy.cli import BOARD_PYTHON
+    from deploy.cli import BOARD_PYTHON, ROOT
 
     gives = "aaronnet deploy: virtual board, PYNQ.remote"
     ask = "from importlib.metadata import version; print(version('pynq'))"

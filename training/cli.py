@@ -61,7 +61,6 @@ def _source(
         return SyntheticData(batch_size, min_snr=min_snr, frames_per_epoch=frames, seed=seed)
     with Bar("caching") as progress:
         source = RadioMLData(data, batch_size, min_snr=min_snr, seed=seed, progress=progress)
-        source.prepare_data()
         source.setup()
     return source
 

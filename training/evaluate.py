@@ -88,7 +88,6 @@ def _batches(
 ) -> tuple[int, Iterator[Batch], str]:
     if isinstance(data, str | Path):
         data = RadioMLData(data, batch_size)
-        data.prepare_data()
     data.setup("test")
     if not isinstance(data, RadioMLData):
         if split != "test":

@@ -101,7 +101,6 @@ def run(arguments: Sequence[str] | None = None) -> None:
     log = Log(writable_folder(flags.out_folder) / "log.txt")
     log(f"flags: {vars(flags)}")
     data = RadioMLData(Path(flags.dset_path) / DATA_FILE, flags.bsize, min_snr=SNRS[flags.st_snr])
-    data.prepare_data()
     data.setup()
     log(f"data: {data.label}; trained from {SNRS[flags.st_snr]} dB, tested on all SNRs")
     {TEST: _test, TRAIN: _train, PRUNE: _prune}[flags.action](flags, data, log)

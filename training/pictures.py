@@ -1,5 +1,6 @@
 """Pictures of results, as PNG bytes. Every one names the data it was measured on."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,10 +22,16 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, cut to what is drawn."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
     return buffer.getvalue()
+
+
+def data_uri(image: bytes) -> str:
+    """Return a PNG as what an HTML page can hold."""
+    return "data:image/png;base64," + base64.b64encode(image).decode()
 
 
 def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> bytes:
@@ -49,7 +56,7 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
     axes.set(xlabel="SNR (dB)", ylabel="accuracy (%)", ylim=(0, 100), title=f"on {data}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -62,7 +69,7 @@ def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(xlabel="compression: cost of the VGG10 baseline / cost")
-    return _png(figure)
+    return png(figure)
 
 
 def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
@@ -125,7 +132,7 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
     axes.legend(
         handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), handlelength=1
     )
-    return _png(figure)
+    return png(figure)
 
 
 def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
@@ -148,7 +155,7 @@ def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
         title=f"{facts['network']}, {facts['accuracy']:.1%}, all SNRs, on {facts['data']}",
     )
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
-    return _png(figure)
+    return png(figure)
 
 
 def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
@@ -167,4 +174,4 @@ def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
     axes.tick_params(axis="y", labelsize=8)
     axes.set(xlabel="quantized weights", title=name)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-    return _png(figure)
+    return png(figure)

@@ -1,6 +1,5 @@
 """One self-contained HTML file over a set of checkpoints, beside the published results."""
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,17 +110,17 @@ def write_report(facts: dict[str, Any], path: str | Path) -> None:
     """
     networks, data = facts["networks"], facts["data"]
     drawn = {
-        "accuracy": _embedded(
+        "accuracy": pictures.data_uri(
             pictures.accuracy_over_snr({row["name"]: row for row in networks}, data)
         ),
-        "compression": _embedded(pictures.compression(networks)),
-        "cost": _embedded(pictures.accuracy_over_cost(networks, data)),
+        "compression": pictures.data_uri(pictures.compression(networks)),
+        "cost": pictures.data_uri(pictures.accuracy_over_cost(networks, data)),
         "confusion": [
-            _embedded(pictures.confusion_matrix({**row, "network": row["name"]}))
+            pictures.data_uri(pictures.confusion_matrix({**row, "network": row["name"]}))
             for row in networks
         ],
         "sparsity": [
-            _embedded(pictures.sparsity(row["sparsity"], row["name"])) for row in networks
+            pictures.data_uri(pictures.sparsity(row["sparsity"], row["name"])) for row in networks
         ],
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -133,7 +132,3 @@ def write_report(facts: dict[str, Any], path: str | Path) -> None:
     )
     with atomic(path) as temporary:
         temporary.write_text(html)
-
-
-def _embedded(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

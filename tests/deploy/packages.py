@@ -16,10 +16,10 @@ from deploy.driver import quantize
 from deploy.package import Package, read_package
 from deploy.packing import unpack, word_bytes
 from deploy.virtual_board.accelerator import Accelerator, Run, timed
+from tests.conftest import ROOT
 from training.radioml import CLASSES, SNRS
 from training.synthesis import synthesise
 
-ROOT = Path(__file__).parents[2]
 BOARD_PYTHON = ROOT / ".venv-board" / "bin" / "python"
 
 needs_board_env = pytest.mark.skipif(

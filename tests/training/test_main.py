@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from models.errors import BadInput, CheckFailed
+from tests.conftest import ROOT
 from training.main import DATA_FILE, parser, run
 from training.module import prunable
 from training.synthesis import write_dataset
-
-ROOT = Path(__file__).parents[2]
 
 # ../shared/facts/reference.md, "main.py flags of the original"
 FLAGS = {

@@ -15,12 +15,12 @@ import torch
 
 from models import checkpoint as checkpoints
 from models.checkpoint import build_network
+from tests.conftest import ROOT
 from tests.tiny import TINY
 from training.twin import initialise_ranges
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 
 TRAIN = """
 import json, sys

@@ -32,8 +32,6 @@ _LABEL_BYTES = (len(CLASSES) + 1) * 8
 _RESERVE = 64 << 20  # bytes left free on the disk, for whatever else runs there
 _SYNC_EVERY = 1024  # blocks between two entries of the journal, half a gigabyte
 
-"""Called with (frames that are done, frames in all)."""
-
 
 def write_dataset(
     path: str | Path,
