@@ -220,7 +220,11 @@ def prune(
     out: Out,
     data: Data = None,
     method: Annotated[
-        str, typer.Option(help="l1: single weights; channels: the network gets smaller.")
+        str,
+        typer.Option(
+            help="l1: the smallest weights; lamp: the smallest of each layer, per cost; channels: "
+            "whole ones, the network gets smaller."
+        ),
     ] = "l1",
     percent: Annotated[
         float, typer.Option(help="Of what is left, each iteration (the first, with --feedback).")
@@ -230,10 +234,12 @@ def prune(
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option(min=1, help="At most so many; by default until 1 % is left."),
+        typer.Option(
+            min=1, help="At most so many; by default until 1 % is left, 1 with --target-score."
+        ),
     ] = None,
     target_score: Annotated[
-        float | None, typer.Option(help="One iteration that gets below this official score.")
+        float | None, typer.Option(help="End below this official score.")
     ] = None,
     feedback: Annotated[
         bool,
@@ -262,15 +268,12 @@ def prune(
     from models.errors import BadInput, CheckFailed
     from models.files import write_json
     from training import prune_run
-    from training.prune import fraction_for_score
 
     start = checkpoints.load(checkpoint)
     if sum((steps is not None, feedback, target_score is not None)) > 1:
         raise BadInput("choose one of --steps, --feedback and --target-score")
     if target_score is not None:
-        if method != "l1":
-            raise BadInput("--target-score prunes single weights; leave --method at l1")
-        plan = prune_run.fixed_steps([fraction_for_score(start, target_score)])
+        plan = prune_run.towards(target_score, iterations or 1, start, out, method)
     elif feedback:
         plan = prune_run.feedback(percent / 100, most=iterations or 50)
     else:

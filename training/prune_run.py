@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from models.published import ACCURACY_THRESHOLD
 from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Recipe
-from training.prune import pruned
+from training.prune import CRITERIA, fraction_for_score, pruned
 from training.structured import narrowed, parameters
 from training.train import digest_of, train
 
 TABLE, BEST = "prune.json", "best.pth"
 Row = dict[str, Any]
 Cut = Callable[[Checkpoint, float], Checkpoint]
-CUTS: dict[str, Cut] = {"l1": pruned, "channels": narrowed}
+CUTS: dict[str, Cut] = {
+    **{method: partial(pruned, method=method) for method in CRITERIA},
+    "channels": narrowed,
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,34 @@ def fixed_steps(fractions: Sequence[float]) -> Plan:
     def plan(rows: Sequence[Row]) -> Step | None:
         done = len(rows)
         return Step(done - 1, fractions[done]) if done < len(fractions) else None
+
+    return plan
+
+
+def towards(score: float, iterations: int, start: Checkpoint, folder: Path, method: str) -> Plan:
+    """Prune down to an official score in equal ratios, so many iterations.
+
+    Args:
+        score: of the last iteration, at most.
+        iterations: 1 or more.
+        start: what the first prunes.
+        folder: of the run, where the later ones find what they prune.
+        method: a single-weight one (`training.prune.CRITERIA`).
+
+    Raises:
+        BadInput: `start` costs no more than that already.
+    """
+    if method not in CRITERIA:
+        raise BadInput(f"a target score is for single weights: --method {' or '.join(CRITERIA)}")
+
+    def plan(rows: Sequence[Row]) -> Step | None:
+        done = len(rows)
+        if done >= iterations:
+            return None
+        parent = checkpoints.load(_path(folder, done - 1)) if done else start
+        now = inference_cost(parent)["score"]
+        goal = score * (now / score) ** (1 - 1 / (iterations - done))
+        return Step(done - 1, fraction_for_score(parent, goal, method))
 
     return plan
 
@@ -150,7 +182,7 @@ def prune(
         out_folder: for all that.
         plan: what to prune next (`fixed_steps`, `feedback`).
         retraining: None retrains as published.
-        method: `l1` for single weights, `channels` for whole ones.
+        method: `l1` and `lamp` for single weights, `channels` for whole ones.
         distillation: a teacher to learn from while retraining.
         resume: go on where an interrupted run of the same start stopped.
         report: told each row as it is finished.

@@ -14,8 +14,8 @@ from models.export import to_qonnx
 from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.module import Recipe, prunable
-from training.prune import fraction_for_score, pruned
-from training.prune_run import Retraining, feedback, fixed_steps, prune, repeated
+from training.prune import fraction_for_score, lamp, pruned
+from training.prune_run import Retraining, feedback, fixed_steps, prune, repeated, towards
 from training.structured import narrowed, parameters
 from training.twin import Twin
 
@@ -101,6 +101,40 @@ def test_fraction_for_score_meets_it_and_prunes_no_more_than_needed():
     assert 0.9 * target < score <= target
     with pytest.raises(BadInput, match="not above"):
         fraction_for_score(start, 10.0)
+
+
+def test_lamp_keeps_a_layer_that_its_scale_would_empty():
+    start = fresh(WIDE)
+    names = [name for name, _ in prunable(start.network)]
+    small = names.index("feats.1.block.0.weight")
+    with torch.no_grad():
+        dict(prunable(start.network))[names[small]].mul_(1e-3)
+    left = {
+        method: [int((w != 0).sum()) for _, w in prunable(pruned(start, 0.7, method).network)]
+        for method in ("l1", "lamp")
+    }
+    assert sum(left["l1"]) == sum(left["lamp"])
+    assert left["l1"][small] == 0 < left["lamp"][small]
+    assert min(left["lamp"]) > 0
+
+
+def test_lamp_is_the_papers_score():
+    start = fresh(WIDE)
+    weight = next(iter(prunable(start.network)))[1].detach().flatten()
+    expected = [float(w**2 / (weight[weight.abs() >= w.abs()] ** 2).sum()) for w in weight]
+    np.testing.assert_allclose(lamp(start.network)[0].numpy(), expected, rtol=1e-5)
+
+
+def test_target_score_in_steps(tmp_path):
+    start, method = fresh(WIDE), "lamp"
+    target, retraining = 0.006, Retraining(1, 1, 0.001, 0.0)
+    plan = towards(target, 2, start, tmp_path, method)
+    facts = prune(*(start, tiny_data(), tmp_path, plan, retraining), method=method, progress=False)
+    first, last = (row["score"] for row in facts["rows"])
+    assert last <= target < first < inference_cost(start)["score"]
+    assert last / first == pytest.approx((target / inference_cost(start)["score"]) ** 0.5, rel=0.15)
+    with pytest.raises(BadInput, match="lamp"):
+        towards(target, 2, start, tmp_path, "channels")
 
 
 def norms_and_consumers(config: NetConfig) -> list[tuple[str, str]]:
