@@ -4,8 +4,6 @@ The torch exporter leaves source paths and counters of its own in the graph; wha
 on the checkpoint alone, so exporting twice gives the same bytes.
 """
 
-import contextlib
-import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -41,18 +39,22 @@ class NameNodesByModule(Transformation):
         """Rename in place; a name that occurs twice gets a counter."""
         seen: Counter[str] = Counter()
         for node in model.graph.node:
-            scopes = next(
-                (p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), ""
-            )
-            # The scopes are a printed list: '', 'expand', ..., the module, the traced operation.
-            module = scopes.strip("[]").split(", ")[-2].strip("'") if scopes else ""
-            module = module.removesuffix(".export_handler").replace(
-                ".fused_activation_quant_proxy.activation_impl", ""
-            )
-            name = f"{module or 'network'}.{node.op_type}"
+            name = f"{_module(node.name)}.{node.op_type}"
             seen[name] += 1
             node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
         return model, False
+
+
+def _module(scope: str) -> str:
+    """Return `expand.branch1.0` for the exporter's `/expand/branch1/branch1.0/Conv`."""
+    parts = scope.split("/")[1:-1]
+    # A member of a Sequential repeats the Sequential's name before its own.
+    parents = ["", *parts[:-1]]
+    names = [part.removeprefix(f"{up}.") for up, part in zip(parents, parts, strict=True)]
+    module = ".".join(names)
+    for wrapping in (".export_handler", ".activation_impl"):
+        module = module.removesuffix(wrapping)
+    return module or "network"
 
 
 class StripMetadata(Transformation):
@@ -89,10 +91,10 @@ def export(checkpoint: Checkpoint, path: str | Path) -> None:
 
 def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
     """Return `checkpoint` as a QONNX graph; see `export` for shapes and properties."""
-    # The exporter reports its steps on stdout, where our own results belong.
-    with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+    with torch.no_grad():
+        # The tracing exporter: the same graph as the dynamo one's in an eighth of its time.
         proto = export_qonnx(
-            checkpoint.network, torch.zeros(INPUT_SHAPE), opset_version=OPSET, verbose=False
+            checkpoint.network, torch.zeros(INPUT_SHAPE), opset_version=OPSET, dynamo=False
         )
     model = ModelWrapper(proto)
     for step in (

@@ -88,20 +88,21 @@ def pruned(checkpoint: Checkpoint, fraction: float, method: str = "l1") -> Check
     """
     network = build_network(checkpoint.config)
     network.load_state_dict(checkpoint.network.state_dict())
-    sparsity = prune_least(network, fraction, importance(checkpoint, method))
+    price = prices(checkpoint) if method == "lamp" else []
+    sparsity = prune_least(network, fraction, importance(checkpoint, method, price))
     info = {**checkpoint.info, "sparsity": sparsity}
     return Checkpoint(network.eval(), checkpoint.config, info)
 
 
-def importance(checkpoint: Checkpoint, method: str) -> list[torch.Tensor]:
+def importance(checkpoint: Checkpoint, method: str, price: list[float]) -> list[torch.Tensor]:
     """Return what `method` orders the weights by, a flat tensor a layer.
 
-    `lamp` is divided by what a weight of its layer adds to the official score: the cost is what
-    pruning is for, and a weight of the first layers costs five times one of the last.
+    `lamp` is divided by what a weight of its layer adds to the official score (`prices`): the cost
+    is what pruning is for, and a weight of the first layers costs five times one of the last.
     """
     scores = CRITERIA[method](checkpoint.network)
     if method == "lamp":
-        scores = [score / price for score, price in zip(scores, prices(checkpoint), strict=True)]
+        scores = [score / cost for score, cost in zip(scores, price, strict=True)]
     return scores
 
 
@@ -125,13 +126,11 @@ def fraction_for_score(checkpoint: Checkpoint, score: float, method: str = "l1")
     Raises:
         BadInput: the network costs no more than that already.
     """
-    layers = importance(checkpoint, method)
+    each = prices(checkpoint)
+    layers = importance(checkpoint, method, each)
     scores = torch.cat(layers)
     price = torch.cat(
-        [
-            torch.full_like(s, p, dtype=torch.float64)
-            for s, p in zip(layers, prices(checkpoint), strict=True)
-        ]
+        [torch.full_like(s, p, dtype=torch.float64) for s, p in zip(layers, each, strict=True)]
     )
     order = scores.argsort(stable=True)
     zeros = int((scores == 0).sum())
