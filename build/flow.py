@@ -339,12 +339,21 @@ def check_vivado(request: Any) -> None:
             f"FINN+ has no shell for {request.board.name}: it gets as far as --to stitched"
         )
     alveo = request.to == "bitfile" and request.board.shell == "alveo"
-    tool = "v++" if alveo else "vivado"
-    if find_vivado() is None or shutil.which(tool) is None:
-        name = "Vitis (v++)" if alveo else "Vivado"
+    names = {"v++": "Vitis (v++)"} if alveo else {"vivado": "Vivado"}
+    if request.to == "bitfile":
+        # FINN's DMA engines are HLS, whatever the network is.
+        names["vitis_hls"] = "Vitis HLS (vitis_hls)"
+    missing = [name for tool, name in names.items() if shutil.which(tool) is None]
+    root = find_vivado()
+    if missing or root is None:
         raise BadInput(
-            f"--to {request.to} needs {name} on the PATH (FINN+ supports "
-            f"{SUPPORTED_VIVADO}); without it --to hdl gives the "
+            f"--to {request.to} needs {' and '.join(missing) or 'Vivado'} on the PATH (FINN+ "
+            f"supports {SUPPORTED_VIVADO}); without it --to hdl gives the "
             "generated HDL, aaronnet simulate and aaronnet synth its behaviour and size"
         )
-    os.environ.setdefault("XILINX_VIVADO", str(find_vivado()))
+    os.environ.setdefault("XILINX_VIVADO", str(root))
+    # What `finn build` sets for the tools: no Tcl store in the home folder, and the DMAs' sources.
+    os.environ.setdefault("XILINX_LOCAL_USER_DATA", "no")
+    from finn.util.settings import get_settings
+
+    os.environ.setdefault("FINN_CUSTOM_HLS", str(get_settings().finn_custom_hls))

@@ -10,6 +10,7 @@ version of FINN fails loudly instead of being half-patched.
 
 import dataclasses
 import functools
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from models.errors import CheckFailed
 FOLDER = Path(__file__).parent / "finn_patches"
 YOSYS = FOLDER / "yosys"
 STAMP = "patched-by-aaronnet"
+RTLLIB_VARIABLE = "FINN_RTLLIB"  # the Tcl that FINN generates finds the library by it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _apply_all(text: str, name: str, candidates: Iterable[Patch]) -> str:
 
 
 def install(folder: Path) -> Path:
-    """Copy finn-rtllib, patched, to `folder` and let FINN use the copy from now on.
+    """Copy finn-rtllib, patched, to `folder` and let FINN and its Tcl use the copy from now on.
 
     Raises:
         CheckFailed: a patch does not fit.
@@ -112,15 +114,17 @@ def install(folder: Path) -> Path:
 
     source = rtllib()
     if (source / STAMP).exists():
+        os.environ[RTLLIB_VARIABLE] = str(source)
         return source
     texts = {patch.file: patched(source / patch.file) for patch in patches()}
     shutil.rmtree(folder, ignore_errors=True)
-    unused = shutil.ignore_patterns("tb", "sim", "doc", "__pycache__")
+    unused = shutil.ignore_patterns("tb", "doc", "__pycache__")
     shutil.copytree(source, folder, ignore=unused)
     for name, text in texts.items():
         (folder / name).write_text(text)
     (folder / STAMP).touch()
     get_settings().finn_rtllib = folder
+    os.environ[RTLLIB_VARIABLE] = str(folder)
     return folder
 
 

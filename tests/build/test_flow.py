@@ -232,9 +232,13 @@ def test_folding_of_another_network_is_refused(built, tmp_path):
 @pytest.mark.parametrize(
     ("board", "to", "message"),
     [
-        ("ZCU104", "bitfile", r"needs Vivado on the PATH \(FINN\+ supports 2022.2 or 2024.2\)"),
+        (
+            "ZCU104",
+            "bitfile",
+            r"needs Vivado and Vitis HLS .* \(FINN\+ supports 2022.2 or 2024.2\)",
+        ),
         ("ZCU104", "stitched", "needs Vivado on the PATH"),
-        ("U250", "bitfile", r"needs Vitis \(v\+\+\) on the PATH"),
+        ("U250", "bitfile", r"needs Vitis \(v\+\+\) and Vitis HLS"),
         ("VEK280", "bitfile", "no shell for VEK280"),
     ],
 )
