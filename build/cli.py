@@ -6,15 +6,28 @@ from typing import Annotated
 
 import typer
 
-from models.cli import DATA, Json
+from models.cli import DATA, Json, complete_network
+
+
+def complete_board(incomplete: str) -> list[str]:
+    """Return the boards that a shell offers."""
+    from build.boards import boards
+
+    return [name for name in boards() if name.startswith(incomplete)]
 
 
 def build(
     network: Annotated[
-        str, typer.Argument(help="A checkpoint in hardware form (.pth) or a QONNX file (.onnx).")
+        str,
+        typer.Argument(
+            help="In hardware form: a checkpoint (.pth), a name of the zoo, or QONNX (.onnx).",
+            autocompletion=complete_network,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything.")],
-    board: Annotated[str, typer.Option(help="See `aaronnet boards`.")] = "ZCU104",
+    board: Annotated[
+        str, typer.Option(help="See `aaronnet boards`.", autocompletion=complete_board)
+    ] = "ZCU104",
     to: Annotated[
         str, typer.Option(help="How far: estimate, hdl, stitched or bitfile.")
     ] = "estimate",

@@ -23,7 +23,7 @@ PAGE, FACTS = HERE / "results.md", HERE / "results.json"
 WORK = HERE.parent / "out" / "results"
 
 NETWORKS = ("aaronnet32++-hw8", "aaronnet48+-hw8")
-BOARDS = ("ZCU104",)
+BOARDS = ("Pynq-Z2", "ZCU104", "RFSoC4x2")
 FRAMES = 208  # eight at each SNR
 
 

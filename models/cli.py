@@ -5,13 +5,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models import zoo
+
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
 
 DATA = "Data file in RadioML 2018.01A's layout (HDF5)"
 
+
+def complete_network(incomplete: str) -> list[str]:
+    """Return what a shell offers where a network is asked for: the zoo's names, files, folders."""
+    names = sorted(path.stem for path in zoo.FOLDER.glob("*.pth"))
+    folder, slash, begin = incomplete.rpartition("/")
+    networks = [
+        f"{folder}{slash}{path.name}{'/' * path.is_dir()}"
+        for path in sorted(Path(folder or (slash or ".")).glob("*"))
+        if path.name.startswith(begin) and (path.is_dir() or path.suffix in (".pth", ".onnx"))
+    ]
+    return [name for name in names if name.startswith(incomplete)] + networks
+
+
 # Options that several commands have, with the same words everywhere.
-CheckpointFile = Annotated[str, typer.Argument(help="A checkpoint (.pth), or a name of the zoo.")]
+CheckpointFile = Annotated[
+    str,
+    typer.Argument(
+        help="A checkpoint (.pth), or a name of the zoo.", autocompletion=complete_network
+    ),
+]
 Data = Annotated[Path, typer.Option("--data", help=f"{DATA}.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, gpu, or auto: a GPU if there is one.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
@@ -90,7 +110,11 @@ def parse_filters(text: str | None) -> tuple[int, ...] | None:
 
 def cost(
     network: Annotated[
-        str, typer.Argument(help="A checkpoint (.pth), a name of the zoo, or a model (.onnx).")
+        str,
+        typer.Argument(
+            help="A checkpoint (.pth), a name of the zoo, or a model (.onnx).",
+            autocompletion=complete_network,
+        ),
     ],
     layers: Annotated[
         bool, typer.Option("--breakdown", "--layers", help="One row a layer.")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 import typer.main
+from typer.testing import CliRunner
 
 import aaronnet
 from models.cli import DATA, torch_device
@@ -61,3 +62,23 @@ def test_device_is_what_torch_calls_it(monkeypatch, gpu):
             torch_device("gpu")
     with pytest.raises(BadInput, match="unknown device 'tpu'"):
         torch_device("tpu")
+
+
+def completed(*words: str, monkeypatch) -> set[str]:
+    """What bash is offered for the last of the words, by the command itself."""
+    monkeypatch.setenv("COMP_WORDS", " ".join(["aaronnet", *words]))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    monkeypatch.setenv("_AARONNET_COMPLETE", "complete_bash")
+    result = CliRunner().invoke(aaronnet.app, prog_name="aaronnet")
+    return set(result.stdout.split())
+
+
+def test_networks_and_boards_are_completed(tmp_path, monkeypatch):
+    (tmp_path / "mine.pth").touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "more").mkdir()
+    monkeypatch.chdir(tmp_path)
+    offered = completed("cost", "aaronnet32++", monkeypatch=monkeypatch)
+    assert {"aaronnet32++", "aaronnet32++-hw8"} <= offered
+    assert completed("build", "m", monkeypatch=monkeypatch) == {"mine.pth", "more/"}
+    assert "ZCU104" in completed("build", "x", "--board", "ZCU", monkeypatch=monkeypatch)

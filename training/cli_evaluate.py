@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models.cli import CheckpointFile, Data, Device, Json, torch_device
+from models.cli import CheckpointFile, Data, Device, Json, complete_network, torch_device
 from training.cli import Batch
 
 
@@ -67,7 +67,10 @@ def test(
 
 
 def report(
-    checkpoints: Annotated[list[str], typer.Argument(help="Checkpoints to compare.")],
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(help="Checkpoints to compare.", autocompletion=complete_network),
+    ],
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
     device: Device = "auto",
