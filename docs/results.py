@@ -23,7 +23,7 @@ PAGE, FACTS = HERE / "results.md", HERE / "results.json"
 WORK = HERE.parent / "out" / "results"
 
 NETWORKS = ("aaronnet32++-hw8", "aaronnet48+-hw8")
-BOARDS = ("Pynq-Z2", "ZCU104", "RFSoC4x2")
+BOARDS = ("Pynq-Z2", "ZCU104")
 FRAMES = 208  # eight at each SNR
 
 
@@ -160,11 +160,13 @@ def table(heading: str, rows: list[tuple[str, ...]]) -> list[str]:
 
 def main(published: Path | None = None, data: Path | None = None) -> None:
     """Measure what has changed, and write the page and its facts."""
+    if (published is None) != (data is None):
+        sys.exit("make results: PUBLISHED=FOLDER and DATA=FILE go together")
     facts: dict[str, Any] = {"published": {}, "accelerators": []}
     if FACTS.exists():
         facts = json.loads(FACTS.read_text())
     WORK.mkdir(parents=True, exist_ok=True)
-    if published is not None and data is not None:
+    if published and data:
         facts["published"] = measure_published(published, data)
     entries = zoo.entries()
     known = {(one["network"], one["board"]): one for one in facts["accelerators"]}
