@@ -25,6 +25,8 @@ def setup(build_dir: Path) -> None:
     build_dir = build_dir.absolute()
     build_dir.mkdir(parents=True, exist_ok=True)
     os.environ["FINN_BUILD_DIR"] = str(build_dir)
+    # FINN's settings read it, too: an earlier build's patched library is not where this one begins.
+    os.environ.pop("FINN_RTLLIB", None)
     import finn.util.settings
     import finn.xsi
     from finn.interface.settings import FINNSettings

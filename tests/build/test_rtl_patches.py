@@ -13,6 +13,7 @@ def finn(tmp_path, monkeypatch):
     import finn.util.settings
 
     monkeypatch.setenv("FINN_BUILD_DIR", str(tmp_path))
+    monkeypatch.delenv("FINN_RTLLIB", raising=False)
     monkeypatch.setattr(finn.util.settings, "_SETTINGS", None)
 
 
