@@ -15,6 +15,9 @@ from pathlib import Path
 
 from models.console import err
 
+RTLLIB = "FINN_RTLLIB"
+"""Where finn-rtllib is: FINN's settings read it, and so does the Tcl that FINN generates."""
+
 
 def setup(build_dir: Path) -> None:
     """Make FINN+ importable and send what it generates to `build_dir`.
@@ -25,8 +28,8 @@ def setup(build_dir: Path) -> None:
     build_dir = build_dir.absolute()
     build_dir.mkdir(parents=True, exist_ok=True)
     os.environ["FINN_BUILD_DIR"] = str(build_dir)
-    # FINN's settings read it, too: an earlier build's patched library is not where this one begins.
-    os.environ.pop("FINN_RTLLIB", None)
+    # An earlier build's patched library is not where this one begins.
+    os.environ.pop(RTLLIB, None)
     import finn.util.settings
     import finn.xsi
     from finn.interface.settings import FINNSettings

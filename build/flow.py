@@ -334,6 +334,8 @@ def check_vivado(request: Any) -> None:
     Raises:
         BadInput: Vivado (or Vitis, for Alveo) is missing, or FINN+ does not build for the board.
     """
+    from finn.util.settings import get_settings
+
     if request.to == "bitfile" and not request.board.shell:
         raise BadInput(
             f"FINN+ has no shell for {request.board.name}: it gets as far as --to stitched"
@@ -354,6 +356,4 @@ def check_vivado(request: Any) -> None:
     os.environ.setdefault("XILINX_VIVADO", str(root))
     # What `finn build` sets for the tools: no Tcl store in the home folder, and the DMAs' sources.
     os.environ.setdefault("XILINX_LOCAL_USER_DATA", "no")
-    from finn.util.settings import get_settings
-
     os.environ.setdefault("FINN_CUSTOM_HLS", str(get_settings().finn_custom_hls))

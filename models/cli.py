@@ -15,7 +15,7 @@ DATA = "Data file in RadioML 2018.01A's layout (HDF5)"
 
 def complete_network(incomplete: str) -> list[str]:
     """Return what a shell offers where a network is asked for: the zoo's names, files, folders."""
-    names = sorted(path.stem for path in zoo.FOLDER.glob("*.pth"))
+    names = [entry.name for entry in zoo.entries()]
     folder, slash, begin = incomplete.rpartition("/")
     networks = [
         f"{folder}{slash}{path.name}{'/' * path.is_dir()}"

@@ -27,7 +27,7 @@ from models.config import FRAME_CHANNELS, FRAME_LENGTH
 from models.errors import BadInput
 from models.files import atomic, existing_file
 
-OPSET = 18  # the lowest that the torch exporter writes without converting
+OPSET = 18  # what the flow and the cost are tested with
 INPUT_SHAPE = (1, FRAME_CHANNELS, FRAME_LENGTH)
 METADATA = "aaronnet."  # prefix of our entries in the model's properties
 

@@ -4,8 +4,6 @@ What is zero stays zero in training (`training.module`), so there are no masks t
 `aaronnet cost` and the exported QONNX see the zeros themselves.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -13,6 +11,8 @@ from models.checkpoint import Checkpoint, build_network
 from models.cost import inference_cost
 from models.errors import BadInput
 from training.module import prunable
+
+METHODS = ("l1", "lamp")
 
 
 def magnitude(network: nn.Module) -> list[torch.Tensor]:
@@ -36,9 +36,6 @@ def lamp(network: nn.Module) -> list[torch.Tensor]:
         score[order] = torch.where(squares > 0, squares / not_smaller, 0)
         scores.append(score)
     return scores
-
-
-CRITERIA: dict[str, Callable[[nn.Module], list[torch.Tensor]]] = {"l1": magnitude, "lamp": lamp}
 
 
 def prune_least(network: nn.Module, fraction: float, importance: list[torch.Tensor]) -> float:
@@ -70,11 +67,6 @@ def prune_least(network: nn.Module, fraction: float, importance: list[torch.Tens
     return count / len(scores)
 
 
-def prune_l1(network: nn.Module, fraction: float) -> float:
-    """Set the smallest weights of all layers together to zero, in place (`prune_least`)."""
-    return prune_least(network, fraction, magnitude(network))
-
-
 def pruned(checkpoint: Checkpoint, fraction: float, method: str = "l1") -> Checkpoint:
     """Return a copy of a checkpoint with `fraction` of its nonzero weights pruned.
 
@@ -84,26 +76,38 @@ def pruned(checkpoint: Checkpoint, fraction: float, method: str = "l1") -> Check
         method: `l1`, magnitude as published; `lamp`, layer-adaptive and per cost (`importance`).
 
     Raises:
-        BadInput: the fraction is out of range.
+        BadInput: the fraction is out of range, or the method unknown.
     """
     network = build_network(checkpoint.config)
     network.load_state_dict(checkpoint.network.state_dict())
-    price = prices(checkpoint) if method == "lamp" else []
-    sparsity = prune_least(network, fraction, importance(checkpoint, method, price))
+    sparsity = prune_least(network, fraction, importance(checkpoint, method))
     info = {**checkpoint.info, "sparsity": sparsity}
     return Checkpoint(network.eval(), checkpoint.config, info)
 
 
-def importance(checkpoint: Checkpoint, method: str, price: list[float]) -> list[torch.Tensor]:
+def importance(
+    checkpoint: Checkpoint, method: str, price: list[float] | None = None
+) -> list[torch.Tensor]:
     """Return what `method` orders the weights by, a flat tensor a layer.
 
     `lamp` is divided by what a weight of its layer adds to the official score (`prices`): the cost
     is what pruning is for, and a weight of the first layers costs five times one of the last.
+
+    Args:
+        checkpoint: a network.
+        method: one of `METHODS`.
+        price: its `prices`, where they are known already.
+
+    Raises:
+        BadInput: the method is unknown.
     """
-    scores = CRITERIA[method](checkpoint.network)
-    if method == "lamp":
-        scores = [score / cost for score, cost in zip(scores, price, strict=True)]
-    return scores
+    match method:
+        case "l1":
+            return magnitude(checkpoint.network)
+        case "lamp":
+            each = prices(checkpoint) if price is None else price
+            return [s / cost for s, cost in zip(lamp(checkpoint.network), each, strict=True)]
+    raise BadInput(f"weights are pruned by {' or '.join(METHODS)}, not by {method!r}")
 
 
 def prices(checkpoint: Checkpoint) -> list[float]:

@@ -22,7 +22,7 @@ from models.published import ACCURACY_THRESHOLD
 from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Recipe
-from training.prune import CRITERIA, fraction_for_score, pruned
+from training.prune import METHODS, fraction_for_score, pruned
 from training.structured import narrowed, parameters
 from training.train import digest_of, train
 
@@ -30,7 +30,7 @@ TABLE, BEST = "prune.json", "best.pth"
 Row = dict[str, Any]
 Cut = Callable[[Checkpoint, float], Checkpoint]
 CUTS: dict[str, Cut] = {
-    **{method: partial(pruned, method=method) for method in CRITERIA},
+    **{method: partial(pruned, method=method) for method in METHODS},
     "channels": narrowed,
 }
 
@@ -64,22 +64,29 @@ def towards(score: float, iterations: int, start: Checkpoint, folder: Path, meth
         iterations: 1 or more.
         start: what the first prunes.
         folder: of the run, where the later ones find what they prune.
-        method: a single-weight one (`training.prune.CRITERIA`).
+        method: a single-weight one (`training.prune.METHODS`).
 
     Raises:
         BadInput: `start` costs no more than that already.
     """
-    if method not in CRITERIA:
-        raise BadInput(f"a target score is for single weights: --method {' or '.join(CRITERIA)}")
+    if method not in METHODS:
+        raise BadInput(f"a target score is for single weights: --method {' or '.join(METHODS)}")
+
+    def fraction(parent: Checkpoint, now: float, left: int) -> float:
+        goal = score * (now / score) ** (1 - 1 / left)
+        return fraction_for_score(parent, goal, method)
+
+    # At once rather than in the plan: a target that is met already ends it before any work.
+    first = Step(-1, fraction(start, inference_cost(start)["score"], iterations))
 
     def plan(rows: Sequence[Row]) -> Step | None:
         done = len(rows)
+        if not done:
+            return first
         if done >= iterations:
             return None
-        parent = checkpoints.load(_path(folder, done - 1)) if done else start
-        now = inference_cost(parent)["score"]
-        goal = score * (now / score) ** (1 - 1 / (iterations - done))
-        return Step(done - 1, fraction_for_score(parent, goal, method))
+        parent = checkpoints.load(_path(folder, done - 1))
+        return Step(done - 1, fraction(parent, rows[-1]["score"], iterations - done))
 
     return plan
 

@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from build.environment import RTLLIB
 from models.errors import CheckFailed
 
 FOLDER = Path(__file__).parent / "finn_patches"
 YOSYS = FOLDER / "yosys"
 STAMP = "patched-by-aaronnet"
-RTLLIB_VARIABLE = "FINN_RTLLIB"  # the Tcl that FINN generates finds the library by it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def install(folder: Path) -> Path:
 
     source = rtllib()
     if (source / STAMP).exists():
-        os.environ[RTLLIB_VARIABLE] = str(source)
+        os.environ[RTLLIB] = str(source)
         return source
     texts = {patch.file: patched(source / patch.file) for patch in patches()}
     shutil.rmtree(folder, ignore_errors=True)
@@ -124,7 +124,7 @@ def install(folder: Path) -> Path:
         (folder / name).write_text(text)
     (folder / STAMP).touch()
     get_settings().finn_rtllib = folder
-    os.environ[RTLLIB_VARIABLE] = str(folder)
+    os.environ[RTLLIB] = str(folder)
     return folder
 
 

@@ -14,7 +14,7 @@ from models.checkpoint import build_network
 from models.errors import BadInput
 from tests.tiny import TINY
 from training import pictures
-from training.prune import prune_l1
+from training.prune import magnitude, prune_least
 from training.radioml import CLASSES, SNRS
 from training.report import layer_sparsity, measure, write_report
 from training.twin import initialise_ranges
@@ -24,7 +24,7 @@ def saved(path, fraction=0.0):
     torch.manual_seed(0)
     network = build_network(TINY)
     initialise_ranges(network)
-    prune_l1(network, fraction)
+    prune_least(network, fraction, magnitude(network))
     checkpoints.save(path, network, TINY, {"data_label": "synthetic <b>test</b>"})
     return path
 
