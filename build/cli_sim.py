@@ -45,7 +45,7 @@ def simulate(
         check,
         choose_frames,
         open_build,
-        record,
+        record_simulation,
         simulate_build,
         size_build,
     )
@@ -80,7 +80,7 @@ def simulate(
         with Bar("size FIFOs") as progress:
             facts["sizing"] = size_build(opened, chosen.x, progress.advance)
         write_json(size_fifos, facts["sizing"]["depths"])
-    record(opened, "simulation", facts)
+    record_simulation(opened, facts)
     if json:
         write_json(json, facts)
     rows = [

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from build.simulation.stitch import Accelerator
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 GRAPH = "graph.onnx"
 RTL = "rtl"
 SAMPLES = "samples.h5"
@@ -116,8 +117,19 @@ def write_package(
             if path.is_file()
         },
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / MANIFEST, manifest)
     return folder
+
+
+def expect_simulated(folder: Path, cycles_per_frame: float, latency_cycles: int) -> None:
+    """Have a package's manifest expect the pace and latency of a simulation, not the estimates."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["performance"] = {
+        "cycles_per_frame": cycles_per_frame,
+        "latency_cycles": latency_cycles,
+        "source": "simulated",
+    }
+    write_json(folder / MANIFEST, manifest)
 
 
 def _port(model: ModelWrapper, entering: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build.boards import Board, find_board
 from build.rtl.patches import patched_for_yosys
 from build.simulation.verilate import cache_folder
 from models.console import Progress
@@ -188,10 +189,11 @@ class Unit:
     estimate: dict[str, int]
 
 
-def units(opened: "Build", part: str) -> list[Unit]:
-    """Return every node of a build, ready to synthesise, with FINN's (or our) estimate."""
+def units(opened: "Build", board: Board) -> list[Unit]:
+    """Return every node of a build, ready to synthesise, with the estimate the report has."""
     from qonnx.custom_op.registry import getCustomOp
 
+    from build.resources import node_resources
     from build.simulation.stitch import stitch
 
     found = []
@@ -199,12 +201,7 @@ def units(opened: "Build", part: str) -> list[Unit]:
         accelerator = stitch(opened.model, opened.folder / "finn", only=node.name)
         texts = unit_texts(accelerator, node.name)
         files = {n.replace(node.name, "unit"): data for n, data in accelerator.files.items()}
-        op = getCustomOp(node)
-        estimate = {
-            "LUT": int(op.lut_estimation(part)),
-            "DSP": int(op.dsp_estimation(part)),
-            "BRAM_18K": int(op.bram_estimation(part)),
-        }
+        estimate = node_resources(getCustomOp(node), board)
         found.append(Unit(node.name, node.op_type, texts, files, estimate))
     return found
 
@@ -239,7 +236,7 @@ def synthesise_build(
             f"{part} of {opened.report['board']} is no {FAMILIES[family]} part: the DSP slices in "
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
-    todo = units(opened, part)
+    todo = units(opened, find_board(opened.report["board"]))
     progress(0, len(todo))
     workers = processes or os.cpu_count() or 1
     distinct: dict[str, concurrent.futures.Future] = {}

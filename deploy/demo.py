@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from build.flow import build
-from build.simulation.command import check, open_build, simulate_build
+from build.simulation.command import check, open_build, record_simulation, simulate_build
 from deploy.demo_report import write_report
 from deploy.journal import Journal
 from models import checkpoint as checkpoints
@@ -131,6 +131,7 @@ class Demo:
         with Bar("simulating the RTL", len(x)) as progress:
             facts = simulate_build(opened, x.numpy(), y.numpy(), advance=progress.advance)
         check(facts)
+        record_simulation(opened, facts)
         kept = ("frames", "mismatches", "accuracy", "cycles_per_frame", "latency_us", "clock_mhz")
         return {
             "device": "the accelerator's RTL, simulated with Verilator, in place of a board",

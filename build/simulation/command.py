@@ -52,6 +52,20 @@ def record(opened: Build, name: str, facts: dict[str, Any]) -> None:
     write_json(path, {**json.loads(path.read_text()), name: facts})
 
 
+def record_simulation(opened: Build, facts: dict[str, Any]) -> None:
+    """Keep a simulation's facts with the build; its package then expects their pace and latency.
+
+    Of a run that paused at its ends, was too short for a pace or found a fault, the package keeps
+    nothing.
+    """
+    from build.package import expect_simulated
+
+    record(opened, "simulation", facts)
+    if not facts["stall"] and facts["cycles_per_frame"] and not facts["mismatches"]:
+        cycles, latency = facts["cycles_per_frame"], facts["latency_cycles"]
+        expect_simulated(opened.folder / "package", cycles, latency)
+
+
 @dataclasses.dataclass(frozen=True)
 class Frames:
     """Float32 frames (N, 2, 1024), their true classes (N,), and where they come from."""

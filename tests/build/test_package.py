@@ -1,6 +1,7 @@
 """The package is what deploy/package.py reads, and says what the build made."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -67,3 +68,21 @@ def test_nothing_of_this_machine_is_inside(built):
     assert any(path.parent.name == "hdl" for path in files)
     for path in files:
         assert str(built.folder).encode() not in path.read_bytes(), path.name
+
+
+def test_a_simulation_takes_the_place_of_the_estimates(built, tmp_path):
+    from build.simulation.command import Build, record_simulation
+    from deploy.package import read_package
+
+    shutil.copytree(built.folder / "package", tmp_path / "package")
+    shutil.copy(built.folder / "report.json", tmp_path)
+    opened = Build(tmp_path, None, 250.0, built.report)
+    estimated = read_package(tmp_path / "package").performance
+    facts = {"stall": 0.0, "mismatches": 0, "cycles_per_frame": 1031.5, "latency_cycles": 4022}
+    for fault in ({"stall": 0.3}, {"mismatches": 1}, {"cycles_per_frame": None}):
+        record_simulation(opened, facts | fault)
+        assert read_package(tmp_path / "package").performance == estimated
+    record_simulation(opened, facts)
+    simulated = {"cycles_per_frame": 1031.5, "latency_cycles": 4022, "source": "simulated"}
+    assert read_package(tmp_path / "package").performance == simulated
+    assert json.loads((tmp_path / "report.json").read_text())["simulation"] == facts
