@@ -39,21 +39,14 @@ LUTRAM_LUTS = {
     "RAM64M8": 8, "RAM16X1S": 1, "RAM16X1D": 2, "RAM32X2S": 2,
 }  # fmt: skip
 
-# slang reads a variable part select of a packed vector as $bmux, which the shift register pass
-# does not know; $shiftx, bit by bit, it does.
+# slang reads a variable bit select as $bmux, which the shift register pass does not know; $shiftx
+# it does. (Of a wider one this would be slow: each bit's entries lie apart.)
 SHIFTX = r"""(* techmap_celltype = "$bmux" *)
 module bmux_as_shiftx #(parameter WIDTH = 1, S_WIDTH = 1) (
 	input [(WIDTH << S_WIDTH)-1:0] A, input [S_WIDTH-1:0] S, output [WIDTH-1:0] Y
 );
-	genvar bit_, entry;
-	generate
-		for(bit_ = 0; bit_ < WIDTH; bit_ = bit_ + 1) begin : column
-			wire [(1 << S_WIDTH)-1:0] entries;
-			for(entry = 0; entry < (1 << S_WIDTH); entry = entry + 1)
-				assign entries[entry] = A[entry*WIDTH + bit_];
-			assign Y[bit_] = entries[S];
-		end
-	endgenerate
+	wire _TECHMAP_FAIL_ = WIDTH != 1;
+	assign Y = A[S];
 endmodule
 """
 
