@@ -221,7 +221,10 @@ class Keeper(lightning_callbacks.Checkpoint):
 def commands_after(info: dict[str, Any]) -> str:
     """Return the commands that led to a checkpoint made now from one with `info`, in a line."""
     now = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return "; ".join([*filter(None, [info.get("command")]), now])
+    before = info.get("command") or ""
+    if f"; {before}".endswith(f"; {now}"):  # a later iteration of the same pruning
+        return before
+    return f"{before}; {now}" if before else now
 
 
 def _finished_epochs(state: Path, identity: dict[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Training: exact against Brevitas, exact after an interruption, honest about its input."""
 
 import copy
+import sys
 from pathlib import Path
 
 import lightning
@@ -16,7 +17,7 @@ from models.errors import BadInput
 from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.module import Recipe, prunable
-from training.train import train
+from training.train import commands_after, train
 from training.twin import Twin
 
 TINY_HARDWARE = TINY.changed(block_bits=8)
@@ -206,3 +207,11 @@ def test_published_networks_have_a_twin():
         x = torch.randn(2, 2, 1024)
         with torch.inference_mode():
             assert torch.equal(network(x), Twin(network)(x))
+
+
+def test_a_command_is_told_once(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/aaronnet", "prune", "a.pth"])
+    assert commands_after({}) == "aaronnet prune a.pth"
+    trained = {"command": "aaronnet train vgg10"}
+    assert commands_after(trained) == "aaronnet train vgg10; aaronnet prune a.pth"
+    assert commands_after({"command": commands_after(trained)}) == commands_after(trained)
