@@ -1,5 +1,6 @@
 """From what the user asked for to the configuration that FINN+'s builder reads."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,6 +110,17 @@ def step_names(to: Target, logits: bool, size_fifos: bool = False) -> list[str]:
     return steps
 
 
+def clock_period(clock: float) -> float:
+    """Return the ns of a cycle at `clock` MHz from which FINN's shell gets back as many MHz.
+
+    It cuts 1 / (0.001 ns) to whole MHz, and what 1000 / 120 rounds to would be 119 MHz there.
+    """
+    period = 1000 / clock
+    while int(1 / (period * 0.001)) < int(clock):
+        period = math.nextafter(period, 0)
+    return period
+
+
 def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
     """Return FINN's configuration; its `to_yaml` is what `finn build` takes."""
     board = request.board
@@ -119,7 +131,7 @@ def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
         shell_flow_type=(
             ShellFlowType.VITIS_ALVEO if board.shell == "alveo" else ShellFlowType.VIVADO_ZYNQ
         ),
-        synth_clk_period_ns=1000 / request.clock,
+        synth_clk_period_ns=clock_period(request.clock),
         target_fps=None if request.fps is None else int(request.fps),
         folding_config_file=request.folding,
         generate_outputs=OUTPUTS[request.to],

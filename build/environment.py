@@ -7,7 +7,6 @@ builder writes Vivado's version into its last report. Neither is needed up to ge
 import contextlib
 import logging
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -52,14 +51,6 @@ def _missing(name: str) -> Callable[..., None]:
         raise RuntimeError(f"finn.xsi.{name} needs Vivado's simulator; XILINX_VIVADO is not set")
 
     return stand_in
-
-
-def find_vivado() -> Path | None:
-    """Return the folder of the Vivado on the PATH (or in XILINX_VIVADO); None without one."""
-    if root := os.environ.get("XILINX_VIVADO"):
-        return Path(root)
-    executable = shutil.which("vivado")
-    return Path(executable).resolve().parents[1] if executable else None
 
 
 @contextlib.contextmanager

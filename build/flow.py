@@ -6,7 +6,6 @@ is executed and compared with the network (`build/verify.py`).
 
 import functools
 import importlib
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ import numpy as np
 import torch
 from qonnx.core.modelwrapper import ModelWrapper
 
-from build.environment import find_vivado, quiet, setup
+from build.environment import quiet, setup
 from build.frames import sample_frames, synthetic_frames
+from build.xilinx import check_tools, find_vivado
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
@@ -29,7 +29,6 @@ from models.export import load_onnx, to_qonnx
 from models.files import existing_file, writable_folder, write_json
 
 TUNED = "tuned"
-SUPPORTED_VIVADO = "2022.2 or 2024.2"  # README of finn-plus 1.6.1
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def build(
             size_fifos=size_fifos,
         )
         if to in ("stitched", "bitfile"):
-            check_vivado(request)
+            check_tools(request)
         if frames is None:
             frames = synthetic_frames()
         check_frames(frames)
@@ -326,34 +325,3 @@ def needs_check(step: str) -> bool:
     """Whether a step changes what the graph computes with; reports and synthesis do not."""
     unchanged = ("report", "stitched_ip", "synth", "driver", "package", "ipgen")
     return not any(word in step for word in unchanged)
-
-
-def check_vivado(request: Any) -> None:
-    """Check that the tools of the last steps are there.
-
-    Raises:
-        BadInput: Vivado (or Vitis, for Alveo) is missing, or FINN+ does not build for the board.
-    """
-    from finn.util.settings import get_settings
-
-    if request.to == "bitfile" and not request.board.shell:
-        raise BadInput(
-            f"FINN+ has no shell for {request.board.name}: it gets as far as --to stitched"
-        )
-    alveo = request.to == "bitfile" and request.board.shell == "alveo"
-    names = {"v++": "Vitis (v++)"} if alveo else {"vivado": "Vivado"}
-    if request.to == "bitfile":
-        # FINN's DMA engines are HLS, whatever the network is.
-        names["vitis_hls"] = "Vitis HLS (vitis_hls)"
-    missing = [name for tool, name in names.items() if shutil.which(tool) is None]
-    root = find_vivado()
-    if missing or root is None:
-        raise BadInput(
-            f"--to {request.to} needs {' and '.join(missing) or 'Vivado'} on the PATH (FINN+ "
-            f"supports {SUPPORTED_VIVADO}); without it --to hdl gives the "
-            "generated HDL, aaronnet simulate and aaronnet synth its behaviour and size"
-        )
-    os.environ.setdefault("XILINX_VIVADO", str(root))
-    # What `finn build` sets for the tools: no Tcl store in the home folder, and the DMAs' sources.
-    os.environ.setdefault("XILINX_LOCAL_USER_DATA", "no")
-    os.environ.setdefault("FINN_CUSTOM_HLS", str(get_settings().finn_custom_hls))

@@ -110,11 +110,10 @@ def _gpu() -> Finding:
 
 
 def _vivado() -> Finding:
-    from build.environment import find_vivado
-    from build.flow import SUPPORTED_VIVADO
+    from build.xilinx import SUPPORTED, find_vivado
 
     folder = find_vivado()
-    get = "" if folder else f"Vivado {SUPPORTED_VIVADO}: source its settings64.sh"
+    get = "" if folder else f"Vivado {SUPPORTED}: source its settings64.sh"
     return Finding("Vivado", str(folder or ""), "bitfiles (--to stitched, --to bitfile)", get)
 
 

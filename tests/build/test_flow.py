@@ -8,7 +8,7 @@ import torch
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from build import flow
+from build import xilinx
 from build.flow import build
 from build.verify import classes_of, graph_classes, graph_logits, network_logits, observe
 from models import checkpoint as checkpoints
@@ -238,13 +238,13 @@ def test_folding_of_another_network_is_refused(built, tmp_path):
             r"needs Vivado and Vitis HLS .* \(FINN\+ supports 2022.2 or 2024.2\)",
         ),
         ("ZCU104", "stitched", "needs Vivado on the PATH"),
-        ("U250", "bitfile", r"needs Vitis \(v\+\+\) and Vitis HLS"),
+        ("U250", "bitfile", r"needs Vivado and Vitis HLS \(vitis_hls\) and Vitis \(v\+\+\)"),
         ("VEK280", "bitfile", "no shell for VEK280"),
     ],
 )
 def test_missing_tools_are_named_before_any_work(board, to, message, tmp_path, monkeypatch):
     monkeypatch.delenv("XILINX_VIVADO", raising=False)
-    monkeypatch.setattr(flow.shutil, "which", lambda name: None)
+    monkeypatch.setattr(xilinx.shutil, "which", lambda name: None)
     with pytest.raises(BadInput, match=message):
         build(small_checkpoint(), board, tmp_path / "out", to=to)
     assert not (tmp_path / "out" / "intermediate_models").exists()

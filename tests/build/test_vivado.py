@@ -1,66 +1,26 @@
 """What FINN would have Vivado do, run as far as plain Tcl goes: a stand-in records the commands."""
 
-import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from build.flow import build
 from tests.build.small_aaronnet import frames_for, small_checkpoint
+from tests.build.xilinx_stand_in import install, option, recorded
 
 pytest.importorskip("tkinter", reason="runs Tcl with Python's own interpreter")
-
-# Tcl's own commands really run, Vivado's are recorded; its files are those that are read later.
-STAND_IN = """#!{python}
-import json, sys, tkinter
-from pathlib import Path
-
-script = Path(sys.argv[sys.argv.index("-source") + 1])
-calls = []
-
-def record(*words):
-    calls.append([str(word) for word in words])
-    if words[0] == "ipx::package_project":
-        Path("ip").mkdir()
-        Path("ip/component.xml").write_text("<component/>")
-    if words[0].startswith("get_") and "-filter" not in words:
-        return words[-1]
-    return ""
-
-tcl = tkinter.Tcl()
-tcl.createcommand("unknown", record)
-tcl.eval(script.read_text())
-Path("calls.json").write_text(json.dumps(calls))
-wrapper = Path("finn_vivado_stitch_proj.srcs/sources_1/bd/finn_design/hdl/finn_design_wrapper.v")
-wrapper.parent.mkdir(parents=True)
-wrapper.touch()
-"""
 
 
 @pytest.fixture(scope="module")
 def stitched(tmp_path_factory):
     """The recorded commands and the graph of a build `--to stitched`."""
-    root = tmp_path_factory.mktemp("Xilinx") / "Vivado" / "2022.2"
-    tool = root / "bin" / "vivado"
-    tool.parent.mkdir(parents=True)
-    tool.write_text(STAND_IN.format(python=sys.executable))
-    tool.chmod(0o755)
     out = tmp_path_factory.mktemp("stitched") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(tool.parent), prepend=":")
-        for name in ("XILINX_VIVADO", "FINN_RTLLIB", "FINN_CUSTOM_HLS", "XILINX_LOCAL_USER_DATA"):
-            # Set to be put back after the build, which sets them itself.
-            patch.setenv(name, "")
-            patch.delenv(name)
+        install(tmp_path_factory.mktemp("tools"), patch)
         result = build(small_checkpoint(), "ZCU104", out, to="stitched", frames=frames_for(8))
-    (calls,) = (out / "finn").glob("vivado_stitch_proj_*/calls.json")
-    return json.loads(calls.read_text()), result
-
-
-def option(call: list[str], name: str) -> str:
-    return call[call.index(name) + 1]
+    (folder,) = (out / "finn").glob("vivado_stitch_proj_*")
+    return recorded(folder), result
 
 
 def test_the_project_is_for_the_board_at_its_clock(stitched):
