@@ -31,8 +31,8 @@ def test_fine_tuning_keeps_zeros_and_says_how(source, data, start, cli, tmp_path
     )
     made, before = checkpoints.load(out), checkpoints.load(start)
     assert made.config.block_bits == 6
-    assert made.info["epochs"] == 2
-    assert made.info["frames"] == 1024
+    assert made.info["epochs"] in (1, 2)  # until the best
+    assert made.info["frames"] == 512 * made.info["epochs"]
     assert made.info["command"].startswith("before; ")
     assert "quantize" in made.info["command"]
     assert not (tmp_path / "hw.pth.finetune").exists()
