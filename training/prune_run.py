@@ -83,7 +83,8 @@ def towards(score: float, iterations: int, start: Checkpoint, folder: Path, meth
         done = len(rows)
         if not done:
             return first
-        if done >= iterations:
+        # Retraining may round weights to zero and get there earlier.
+        if done >= iterations or rows[-1]["score"] <= score:
             return None
         parent = checkpoints.load(_path(folder, done - 1))
         return Step(done - 1, fraction(parent, rows[-1]["score"], iterations - done))

@@ -142,6 +142,7 @@ def test_target_score_in_steps(tmp_path, cheap_cost):
         progress=False,
     )
     assert [row["score"] for row in facts["rows"]] == [count // 2, count // 4]
+    assert plan([{"score": count // 4 - 1}]) is None  # got there a step early
     with pytest.raises(BadInput, match="lamp"):
         towards(100, 2, start, tmp_path, "channels")
 
