@@ -9,10 +9,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from brevitas.export import export_qonnx
+from onnx import numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.general import (
     GiveReadableTensorNames,
@@ -76,6 +79,27 @@ class StripMetadata(Transformation):
         return model, False
 
 
+class CentreWeights(Transformation):
+    """Move each weight to the middle of the step that its quantizer, in float32, puts it in.
+
+    A weight between two steps, but for float32's rounding, is one integer there and the next one
+    where somebody divides in float64. In the middle everybody finds the same.
+    """
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Rewrite the constants that quantizers take, in place."""
+        constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type in ("Quant", "IntQuant") and set(node.input) <= constants.keys():
+                quantizer = getCustomOp(node)
+                if quantizer.get_nodeattr("rounding_mode") != "ROUND":
+                    continue  # its steps do not end halfway
+                values = {name: constants[name] for name in node.input}
+                quantizer.execute_node(values, model.graph)
+                model.set_initializer(node.input[0], values[node.output[0]].astype(np.float32))
+        return model, False
+
+
 def export(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write `checkpoint` as a static QONNX file with input (1, 2, 1024) and output (1, 24).
 
@@ -103,6 +127,7 @@ def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
         RemoveStaticGraphInputs(),
         GiveUniqueParameterTensors(),
         RemoveUnusedTensors(),
+        CentreWeights(),
         InferShapes(),
         GiveReadableTensorNames(),
     ):
@@ -158,4 +183,4 @@ def load_onnx(path: str | Path) -> ModelWrapper:
             f"model {path} has {kind} input shape ({', '.join(map(str, shape))}); "
             f"export it with the static shape {INPUT_SHAPE}"
         )
-    return ModelWrapper(proto)
+    return ModelWrapper(proto).transform(CentreWeights())

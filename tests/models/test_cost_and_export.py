@@ -5,14 +5,18 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
+from qonnx.transformation.infer_shapes import InferShapes
 
 from models import checkpoint
 from models.cost import inference_cost
 from models.errors import BadInput
-from models.export import export, load_onnx, read_metadata, to_qonnx
+from models.export import CentreWeights, export, load_onnx, read_metadata, to_qonnx
 from tests.conftest import PUBLISHED
 from tests.models.test_checkpoint import TINY, trained
+
+QONNX = "qonnx.custom_op.general"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,39 @@ def test_the_graph_computes_what_the_network_computes(tiny, graph):
         with torch.no_grad():
             expected = tiny.network(torch.from_numpy(frame)).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_weights_lie_in_the_middle_of_their_steps():
+    # 43.5 steps in float32, where half goes to the even 44, and less than that in float64.
+    steps = np.random.default_rng(0).uniform(0.01, 0.02, 10_000).astype(np.float32)
+    ties = np.float32(43.5) * steps
+    step = next(
+        s for s, tie in zip(steps, ties, strict=True)
+        if tie / s == np.float32(43.5) and float(tie) / float(s) < 43.5
+    )  # fmt: skip
+    weights = np.array([43.5, -20.25, 0.0, 126.75], np.float32) * step
+    constants = {"w": weights, "s": step, "z": np.float32(0), "b": np.float32(8)}
+    attributes = {"signed": 1, "narrow": 1, "rounding_mode": "ROUND"}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Quant", list("wszb"), ["q"], domain=QONNX, **attributes),
+            helper.make_node("Mul", ["x", "q"], ["y"]),
+        ],
+        "tie",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 4))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 4))],
+        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    domains = [helper.make_opsetid("", 18), helper.make_opsetid(QONNX, 1)]
+    model = ModelWrapper(helper.make_model(graph, opset_imports=domains, ir_version=10))
+    model = model.transform(InferShapes())
+    ones = {"x": np.ones((1, 4), np.float32)}
+    before = execute_onnx(model, ones)["y"]
+    model = model.transform(CentreWeights())
+    assert np.array_equal(execute_onnx(model, ones)["y"], before)
+    wide = model.get_initializer("w").astype(np.float64) / np.float64(step)
+    assert np.rint(wide).tolist() == [44, -20, 0, 127]
+    assert np.abs(wide - np.rint(wide)).max() < 1e-5
 
 
 def test_export_is_deterministic_and_says_where_it_came_from(tmp_path, tiny, graph, facts):
