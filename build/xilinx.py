@@ -53,10 +53,9 @@ def check_tools(request: "Request") -> None:
         if board.shell == "alveo":
             names["v++"] = "Vitis (v++)"
     missing = [name for tool, name in names.items() if shutil.which(tool) is None]
-    root = find_vivado()
-    if missing or root is None:
+    if missing:
         raise BadInput(
-            f"--to {to} needs {' and '.join(missing) or 'Vivado'} on the PATH (FINN+ "
+            f"--to {to} needs {' and '.join(missing)} on the PATH (FINN+ "
             f"supports {SUPPORTED}); without it --to hdl gives the "
             "generated HDL, aaronnet simulate and aaronnet synth its behaviour and size"
         )
@@ -66,7 +65,7 @@ def check_tools(request: "Request") -> None:
             told = " and ".join(f"{name} ({ALVEO_VARIABLES[name]})" for name in unset)
             raise BadInput(f"--to bitfile for {board.name} needs these variables set: {told}")
         os.environ.setdefault("XILINX_VITIS", str(_root_of("v++")))
-    os.environ.setdefault("XILINX_VIVADO", str(root))
+    os.environ.setdefault("XILINX_VIVADO", str(find_vivado()))
     # What `finn build` sets for the tools: no Tcl store in the home folder, and the DMAs' sources.
     os.environ.setdefault("XILINX_LOCAL_USER_DATA", "no")
     os.environ.setdefault("FINN_CUSTOM_HLS", str(get_settings().finn_custom_hls))
