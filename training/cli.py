@@ -196,13 +196,14 @@ def train(
         resume=resume,
         **_hardware(device, processes, nodes, precision, data, epoch_frames, batch_size),
     )
-    info = checkpoints.load(best).info
-    row = max(info["history"], key=lambda row: (row["phase"] == "quantized", row["val_accuracy"]))
+    made = checkpoints.load(best)
+    info = made.info
     facts = {
-        "network": checkpoints.load(best).config.name,
+        "network": made.config.name,
         "checkpoint": str(best),
         "accuracy": info["accuracy"],
-        "best_epoch": row["epoch"],
+        # It was written after this epoch; the history before it is also that of the runs before.
+        "best_epoch": info["history"][-1]["epoch"],
         **{key: info[key] for key in ("epochs", "frames", "wall_seconds", "device", "seed")},
         "trained_on": info["data_label"],
         "history": info["history"],

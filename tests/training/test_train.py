@@ -1,6 +1,8 @@
 """Training: exact against Brevitas, exact after an interruption, honest about its input."""
 
 import copy
+import csv
+import json
 import sys
 from pathlib import Path
 
@@ -106,6 +108,22 @@ def test_train_learns_and_writes_a_usable_checkpoint(tmp_path):
     assert [row["phase"] for row in loaded.info["history"]] == ["float"] * 2 + ["quantized"] * 2
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 5
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_the_best_epoch_is_one_of_this_run(cli, data, tmp_path):
+    start, facts = tmp_path / "start.pth", tmp_path / "facts.json"
+    before = {"epoch": 7, "phase": "quantized", "val_accuracy": 0.99, "frames": 128}
+    info = {"data_label": "synthetic", "history": [before], "epochs": 1, "frames": 128}
+    checkpoints.save(start, ready(frames=64).eval(), TINY, info)
+    cli(
+        *("train", start, "-o", tmp_path / "more", "--data", data, "--epochs", 2),
+        *("--batch-size", 64, "--epoch-frames", 128, "--lr", 0.001, "--json", facts),
+    )
+    told = json.loads(facts.read_text())
+    with (tmp_path / "more" / "metrics.csv").open() as file:
+        best = max(csv.DictReader(file), key=lambda row: float(row["val_accuracy"]))
+    assert told["best_epoch"] == int(best["epoch"])
+    assert told["accuracy"] == float(best["val_accuracy"]) < 0.99
 
 
 class StopAfter(lightning.Callback):
