@@ -1,4 +1,4 @@
-"""The accelerator package: what `deploy/` needs on a board, as deploy/package.py reads it."""
+"""The accelerator package: what `deploy/` needs on a board, as deploy/board/package.py reads it."""
 
 import json
 import shutil

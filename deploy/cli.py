@@ -33,20 +33,6 @@ ROOT = Path(__file__).resolve().parents[1]
 BOARD_PYTHON = Path(".venv-board") / "bin" / "python"
 
 
-@contextmanager
-def board_errors() -> Iterator[None]:
-    """Turn the board's errors into the host's, which the command line knows."""
-    import deploy.errors
-    import models.errors
-
-    try:
-        yield
-    except deploy.errors.BadInput as error:
-        raise models.errors.BadInput(str(error)) from error
-    except deploy.errors.CheckFailed as error:
-        raise models.errors.CheckFailed(str(error)) from error
-
-
 @app.command()
 def serve(
     package: PackageFolder,
@@ -66,7 +52,7 @@ def serve(
         out.print(line, soft_wrap=True)
         out.print(
             f"listening on {facts['listening']}; in another shell: "
-            f"PYNQ_REMOTE_DEVICES={address} {BOARD_PYTHON} -m deploy.validate {package}",
+            f"PYNQ_REMOTE_DEVICES={address} {BOARD_PYTHON} -m deploy.board.validate {package}",
             soft_wrap=True,
         )
         stopped = threading.Event()
@@ -80,14 +66,14 @@ def _served(
     folder: Path, address: str, memory: int, graph: bool, fast: bool
 ) -> Iterator[tuple[dict[str, object], str]]:
     """Serve a package's accelerator; yields the facts and one line on the board."""
-    from deploy.package import read_package
+    from deploy.board.package import read_package
     from deploy.virtual_board.accelerator import choose
     from deploy.virtual_board.board import Board, describe
     from deploy.virtual_board.overlay import write_overlay
     from deploy.virtual_board.server import serve
     from models.console import err
 
-    with board_errors(), ExitStack() as stack:
+    with ExitStack() as stack:
         read = read_package(folder)
         with err.status("building the simulator"):
             accelerator = choose(read, graph, fast)
@@ -114,17 +100,16 @@ def expect(
     json: Json = None,
 ) -> None:
     """Write test frames with the network's classes, for the validation to compare with."""
-    from deploy.expect import expect
-    from deploy.package import read_package
+    from deploy.board.package import read_package
     from deploy.virtual_board.accelerator import GraphAccelerator
+    from deploy.virtual_board.expect import expect
     from models.console import Bar
     from models.console import out as console
     from models.files import write_json
 
-    with board_errors():
-        read = read_package(package)
-        with Bar("frames") as progress:
-            facts = expect(read, GraphAccelerator(read), data, out, frames, progress)
+    read = read_package(package)
+    with Bar("frames") as progress:
+        facts = expect(read, GraphAccelerator(read), data, out, frames, progress)
     if json:
         write_json(json, facts)
     console.print(
@@ -160,7 +145,7 @@ def deploy(
     python = ROOT / BOARD_PYTHON
     if not python.exists():
         raise BadInput("there is no .venv-board with pynq; create it with: make board-env")
-    command = [str(python), "-m", "deploy.validate", str(package.absolute())]
+    command = [str(python), "-m", "deploy.board.validate", str(package.absolute())]
     for option, value in (("--data", data), ("--json", json), ("--report", report)):
         command += [] if value is None else [option, str(value.absolute())]
     command += [] if frames is None else ["--frames", str(frames)]

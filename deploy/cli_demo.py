@@ -26,8 +26,8 @@ def demo(
 
     Interrupted, the same command goes on; what is finished is reused.
     """
-    from deploy.demo import Settings, run_demo
-    from deploy.demo_report import print_summary
+    from deploy.demo.chain import Settings, run_demo
+    from deploy.demo.demo_report import print_summary
     from models.console import out as console
     from models.files import write_json
 

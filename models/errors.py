@@ -1,13 +1,4 @@
-"""The two ways in which a command can fail without being broken.
+"""The two ways in which a command can fail; a board knows them too, so they are defined there."""
 
-`aaronnet.py` turns them into one line on stderr and an exit code; everything else that is raised
-is a bug and keeps its traceback.
-"""
-
-
-class BadInput(Exception):
-    """The user gave something unusable: exit code 2. Say what is wrong and what to do."""
-
-
-class CheckFailed(Exception):
-    """A check came out negative (a graph disagrees, an accuracy is missed): exit code 1."""
+from deploy.board.errors import BadInput as BadInput
+from deploy.board.errors import CheckFailed as CheckFailed

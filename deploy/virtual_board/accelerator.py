@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.package import Package
-from deploy.packing import pack, unpack
+from deploy.board.package import Package
+from deploy.board.packing import pack, unpack
 from models.errors import BadInput, CheckFailed
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deploy.package import Package
+from deploy.board.package import Package
 from deploy.virtual_board.accelerator import Accelerator, Run
 from deploy.virtual_board.memory import Buffer, Memory, Refused
 from deploy.virtual_board.overlay import (

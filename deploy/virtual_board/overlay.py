@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from deploy.package import VIRTUAL, Package
+from deploy.board.package import VIRTUAL, Package
 from models.files import atomic
 
 SPAN = 0x1_0000

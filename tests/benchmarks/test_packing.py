@@ -11,7 +11,7 @@ from finn.util.data_packing import (
 )
 from qonnx.core.datatype import DataType as FinnType
 
-from deploy.packing import DataType, pack, unpack, word_bytes
+from deploy.board.packing import DataType, pack, unpack, word_bytes
 
 FRAMES = 100_000
 ELEMENTWISE_FRAMES = 8  # a hundred thousand would take hours

@@ -1,4 +1,4 @@
-"""The package is what deploy/package.py reads, and says what the build made."""
+"""The package is what deploy/board/package.py reads, and says what the build made."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ def manifest(built):
 
 
 def test_driver_reads_it(built):
-    from deploy.package import read_package
+    from deploy.board.package import read_package
 
     package = read_package(built.folder / "package")
     assert package.board == "ZCU104" and package.clock_mhz == 250 and package.kind == "class"
@@ -72,7 +72,7 @@ def test_nothing_of_this_machine_is_inside(built):
 
 def test_a_simulation_takes_the_place_of_the_estimates(built, tmp_path):
     from build.simulation.command import Build, record_simulation
-    from deploy.package import read_package
+    from deploy.board.package import read_package
 
     shutil.copytree(built.folder / "package", tmp_path / "package")
     shutil.copy(built.folder / "report.json", tmp_path)

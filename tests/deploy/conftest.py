@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.package import Package
+from deploy.board.package import Package
 from deploy.virtual_board.overlay import write_overlay
 from tests.deploy.packages import make_package
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from deploy.driver import quantize
-from deploy.package import Package, read_package
-from deploy.packing import unpack, word_bytes
+from deploy.board.driver import quantize
+from deploy.board.package import Package, read_package
+from deploy.board.packing import unpack, word_bytes
 from deploy.virtual_board.accelerator import Accelerator, Run, timed
 from tests.conftest import ROOT
 from training.radioml import CLASSES, SNRS
@@ -151,7 +151,7 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
 
 def other_fold(manifest: dict[str, Any], datatype: str, lanes: int) -> dict[str, Any]:
     """Return a manifest whose input has another type and another number of lanes a word."""
-    from deploy.packing import DataType
+    from deploy.board.packing import DataType
 
     facts = json.loads(json.dumps(manifest))
     kind = DataType.parse(datatype)

@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from deploy.board.driver import quantize
+from deploy.board.package import Package
 from deploy.cli import app, deploy
-from deploy.driver import quantize
-from deploy.package import Package
 from deploy.virtual_board.accelerator import GraphAccelerator
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
@@ -107,7 +107,17 @@ def test_one_command_validates_on_a_virtual_board(package: Package, tmp_path: Pa
 @needs_board_env
 def test_frames_are_classified_by_one_command(package: Package, data: Path, tmp_path: Path) -> None:
     facts = tmp_path / "facts.json"
-    command = ["-m", "deploy.predict", package.folder, "--data", data, "-n", "50", "--json", facts]
+    command = [
+        "-m",
+        "deploy.board.predict",
+        package.folder,
+        "--data",
+        data,
+        "-n",
+        "50",
+        "--json",
+        facts,
+    ]
     done = run_client("127.0.0.19", *command)
     assert done.returncode == 2 and "no board answers" in done.stderr
     with serve(Board(package, GraphAccelerator(package)), "127.0.0.19"):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.device import check_board, check_clock
-from deploy.driver import as_frames, quantize
-from deploy.errors import BadInput
-from deploy.package import Package, Quantizer, read_package
-from deploy.packing import DataType
+from deploy.board.device import check_board, check_clock
+from deploy.board.driver import as_frames, quantize
+from deploy.board.errors import BadInput
+from deploy.board.package import Package, Quantizer, read_package
+from deploy.board.packing import DataType
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
 from deploy.virtual_board.server import serve
@@ -59,7 +59,7 @@ def test_quantizes_as_the_network_does(bits: int) -> None:
 
 
 def _port(facts: dict):
-    from deploy.package import Port
+    from deploy.board.package import Port
 
     shapes = {name: tuple(facts[name]) for name in ("normal", "folded", "packed")}
     return Port(facts["dma"], DataType.parse(facts["datatype"]), **shapes)
@@ -163,20 +163,20 @@ def test_no_package_at_all(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 import numpy as np, h5py
-from deploy.driver import Classifier
+from deploy.board.driver import Driver
 folder, addressed = sys.argv[1], sys.argv[2]
 with h5py.File(f"{folder}/samples.h5") as file:
     frames, wanted = file["X"][:], file["predicted"][:]
 for batch in (1, 7, 100, 624, 1000):
     count = 20 if batch == 1 else len(frames)
-    with Classifier(folder, batch=batch) as classifier:
-        assert classifier.virtual and classifier.board == addressed
-        found = classifier.predict(frames[:count])
+    with Driver(folder, batch=batch) as driver:
+        assert driver.virtual and driver.board == addressed
+        found = driver.predict(frames[:count])
         assert (found == wanted[:count]).all(), (batch, (found != wanted[:count]).sum())
-        assert classifier.timing.frames == count and classifier.timing.source == "estimated"
-        again = classifier.predict(frames[:3, :, 0] + 1j * frames[:3, :, 1])
+        assert driver.timing.frames == count and driver.timing.source == "estimated"
+        again = driver.predict(frames[:3, :, 0] + 1j * frames[:3, :, 1])
         assert (again == wanted[:3]).all()
-        assert classifier.predict(frames[:0]).shape == (0,)
+        assert driver.predict(frames[:0]).shape == (0,)
 print("done", len(frames), {m.split(".")[0] for m in sys.modules} & {"models", "torch", "finn"})
 """
 
@@ -223,11 +223,11 @@ def test_logits_come_scaled(tmp_path: Path) -> None:
             "-c",
             """
 import sys, h5py
-from deploy.driver import Classifier
-with h5py.File(sys.argv[1] + "/samples.h5") as file, Classifier(sys.argv[1]) as classifier:
+from deploy.board.driver import Driver
+with h5py.File(sys.argv[1] + "/samples.h5") as file, Driver(sys.argv[1]) as driver:
     frames, wanted = file["X"][:50], file["predicted"][:50]
-    assert (classifier.predict(frames) == wanted).all()
-    logits = classifier.logits(frames)
+    assert (driver.predict(frames) == wanted).all()
+    logits = driver.logits(frames)
     assert logits.max() == 250 and logits.min() == -0.75 and logits.shape == (50, 24)
 """,
             package.folder,

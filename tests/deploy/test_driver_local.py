@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deploy.driver import Classifier
-from deploy.errors import BadInput, CheckFailed
-from deploy.package import Package
-from deploy.validate import validate
+from deploy.board.driver import Driver
+from deploy.board.errors import BadInput, CheckFailed
+from deploy.board.package import Package
+from deploy.board.validate import validate
 from tests.deploy.packages import ToyAccelerator
 
 SECONDS = 0.002
@@ -100,12 +100,12 @@ def board(package: Package, monkeypatch: pytest.MonkeyPatch):
 
 def test_times_are_measured(board, package: Package) -> None:
     frames = np.random.default_rng(0).normal(size=(100, 1024, 2))
-    with Classifier(package, batch=30) as classifier:
+    with Driver(package, batch=30) as driver:
         np.testing.assert_array_equal(
-            classifier.predict(frames), ToyAccelerator(package).predict(frames)
+            driver.predict(frames), ToyAccelerator(package).predict(frames)
         )
-        timing = classifier.timing
-    assert not classifier.virtual and timing.source == "measured" and board.transfers == 4
+        timing = driver.timing
+    assert not driver.virtual and timing.source == "measured" and board.transfers == 4
     assert 4 * SECONDS <= timing.accelerator_seconds <= timing.seconds
     assert timing.latency_seconds is None and timing.interval_seconds is None
 
@@ -120,26 +120,26 @@ def test_validation_of_a_real_board(board, package: Package) -> None:
 
 def test_an_accelerator_that_hangs_is_given_up(board, package: Package) -> None:
     board.hangs = True
-    with Classifier(package, timeout=0.2) as classifier, pytest.raises(CheckFailed, match="hangs"):
-        classifier.predict(np.zeros((1, 1024, 2)))
+    with Driver(package, timeout=0.2) as driver, pytest.raises(CheckFailed, match="hangs"):
+        driver.predict(np.zeros((1, 1024, 2)))
     with (
-        Classifier(package) as classifier,
+        Driver(package) as driver,
         pytest.raises(CheckFailed, match="not idle"),
     ):
-        classifier.predict(np.zeros((1, 1024, 2)))
+        driver.predict(np.zeros((1, 1024, 2)))
 
 
 def test_memory_runs_out(board, package: Package) -> None:
     board.memory.limit = 1 << 20
     with pytest.raises(BadInput, match="no contiguous memory.*use a smaller batch"):
-        Classifier(package, batch=1000)
+        Driver(package, batch=1000)
 
 
 def test_no_pynq_and_no_board(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYNQ_REMOTE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "pynq", None)
     with pytest.raises(BadInput, match="no working pynq"):
-        Classifier(package)
+        Driver(package)
 
     class Device:
         @property
@@ -148,4 +148,4 @@ def test_no_pynq_and_no_board(package: Package, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(sys.modules, "pynq", SimpleNamespace(Device=Device()))
     with pytest.raises(BadInput, match="no PYNQ board"):
-        Classifier(package)
+        Driver(package)

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from deploy.driver import quantize
-from deploy.frames import SNRS, official_split
-from deploy.package import Package
+from deploy.board.data_file import SNRS, official_split
+from deploy.board.driver import quantize
+from deploy.board.package import Package
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
 from deploy.virtual_board.server import serve

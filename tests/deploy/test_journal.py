@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.journal import Journal
+from deploy.demo.journal import Journal
 
 
 @pytest.fixture

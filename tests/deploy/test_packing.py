@@ -9,8 +9,8 @@ from qonnx.core.datatype import DataType as FinnType
 from qonnx.util.basic import gen_finn_dt_tensor
 
 from build.rtl.kernel import Stream
-from deploy.errors import BadInput
-from deploy.packing import DataType, pack, unpack, word_bytes
+from deploy.board.errors import BadInput
+from deploy.board.packing import DataType, pack, unpack, word_bytes
 
 NAMES = [
     *(f"INT{bits}" for bits in (2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24)),

@@ -15,11 +15,11 @@ import h5py
 import numpy as np
 import pytest
 
-from deploy.frames import FRAME, open_frames, rows_to_test
-from deploy.package import VIRTUAL, Package, read_package
-from deploy.power import PowerMeter
-from deploy.report import render
-from deploy.validate import main
+from deploy.board.data_file import FRAME, open_frames, rows_to_test
+from deploy.board.package import VIRTUAL, Package, read_package
+from deploy.board.power import PowerMeter
+from deploy.board.validate import main
+from deploy.board.validation_report import render
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
@@ -52,7 +52,7 @@ def copied(package: Package, folder: Path) -> Path:
 def run_validate(
     *arguments: str | Path, address: str = ADDRESS, **options
 ) -> subprocess.CompletedProcess[str]:
-    return run_client(address, "-m", "deploy.validate", *arguments, **options)
+    return run_client(address, "-m", "deploy.board.validate", *arguments, **options)
 
 
 @contextmanager
@@ -285,7 +285,7 @@ def test_samples_that_are_no_numbers(package: Package, data: Path, tmp_path: Pat
 def test_a_server_killed_in_the_middle_of_a_transfer(package: Package, tmp_path: Path) -> None:
     output = tmp_path / "facts.json"
     with server_process(package, "127.0.0.14", 2.0) as server:
-        command = [str(BOARD_PYTHON), "-m", "deploy.validate", str(package.folder)]
+        command = [str(BOARD_PYTHON), "-m", "deploy.board.validate", str(package.folder)]
         with subprocess.Popen(
             [*command, "--json", str(output)],
             cwd=ROOT,
@@ -308,9 +308,9 @@ def test_a_server_killed_in_the_middle_of_a_transfer(package: Package, tmp_path:
 @needs_board_env
 def test_a_server_that_hangs(package: Package, tmp_path: Path) -> None:
     impatient = (
-        "import sys, deploy.device, deploy.validate, deploy.console;"
-        "deploy.device.ANSWER_SECONDS = 2.0;"
-        "deploy.console.end(deploy.validate.main(sys.argv[1:]))"
+        "import sys, deploy.board.device, deploy.board.validate, deploy.board.console;"
+        "deploy.board.device.ANSWER_SECONDS = 2.0;"
+        "deploy.board.console.end(deploy.board.validate.main(sys.argv[1:]))"
     )
     with (
         server_process(package, "127.0.0.23", 2.0) as server,
@@ -343,7 +343,7 @@ def test_no_server_at_all(package: Package) -> None:
 def test_two_clients_at_once(package: Package) -> None:
     with server_process(package, "127.0.0.16", 3.0) as server:
         first = subprocess.Popen(
-            [str(BOARD_PYTHON), "-m", "deploy.validate", str(package.folder), "--sweep", "1"],
+            [str(BOARD_PYTHON), "-m", "deploy.board.validate", str(package.folder), "--sweep", "1"],
             cwd=ROOT,
             env=os.environ | {"PYNQ_REMOTE_DEVICES": "127.0.0.16"},
             stdout=subprocess.PIPE,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
 
-from deploy.driver import quantize
-from deploy.package import Package, read_package
-from deploy.packing import pack
+from deploy.board.driver import quantize
+from deploy.board.package import Package, read_package
+from deploy.board.packing import pack
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import blocks, read_payload, write_overlay

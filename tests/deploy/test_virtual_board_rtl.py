@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import typer
 
+from deploy.board.errors import BadInput
+from deploy.board.package import Package, read_package
 from deploy.cli import deploy
-from deploy.errors import BadInput
-from deploy.package import Package, read_package
 from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator, choose
 from tests.build.small_aaronnet import frames_for, small_checkpoint
 from tests.deploy.packages import needs_board_env

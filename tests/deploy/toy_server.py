@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from deploy.package import read_package
+from deploy.board.package import read_package
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.server import serve

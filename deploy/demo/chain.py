@@ -14,8 +14,8 @@ import torch
 
 from build.flow import build
 from build.simulation.command import check, open_build, record_simulation, simulate_build
-from deploy.demo_report import write_report
-from deploy.journal import Journal
+from deploy.demo.demo_report import write_report
+from deploy.demo.journal import Journal
 from models import checkpoint as checkpoints
 from models.config import named_config
 from models.console import Bar, err

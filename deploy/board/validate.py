@@ -1,6 +1,6 @@
 """Does the board compute what the network computes, and how fast?
 
-    python -m deploy.validate PACKAGE [--data FILE] [-n FRAMES] [--json FILE] [--report FILE]
+    python -m deploy.board.validate PACKAGE [--data FILE] [-n FRAMES] [--json FILE] [--report FILE]
 
 Runs the package's sample frames, whose classes by the network are known, then the data: all SNRs of
 RadioML's official test split, or every frame of a file that carries the network's classes
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.console import (
+from deploy.board.console import (
     BOARD_FAILURES,
     check_folder,
     end,
@@ -24,12 +24,12 @@ from deploy.console import (
     write_json,
     write_text,
 )
-from deploy.driver import Classifier, Timing
-from deploy.errors import BadInput, CheckFailed
-from deploy.frames import SNRS, Frames, open_frames, rows_to_test
-from deploy.package import Package, read_package
-from deploy.power import PowerMeter
-from deploy.report import render
+from deploy.board.data_file import SNRS, Frames, open_frames, rows_to_test
+from deploy.board.driver import Driver, Timing
+from deploy.board.errors import BadInput, CheckFailed
+from deploy.board.package import Package, read_package
+from deploy.board.power import PowerMeter
+from deploy.board.validation_report import render
 
 SWEEP = (1, 16, 64, 256)
 RERUNS = 3
@@ -66,7 +66,7 @@ def validate(
     if data is not None:
         # Before the board is touched: a count or file that is of no use should not cost a run.
         runs.append(("data", data, rows_to_test(data, classes, count)))
-    with Classifier(package, batch) as classifier:
+    with Driver(package, batch) as driver:
         facts: dict[str, Any] = {
             "package": {
                 "folder": package.folder.name,
@@ -76,12 +76,12 @@ def validate(
                 "board": package.board,
                 "clock_mhz": package.clock_mhz,
             },
-            "board": {"name": classifier.board, "virtual": classifier.virtual},
+            "board": {"name": driver.board, "virtual": driver.virtual},
             "expected": _expected(package),
         }
         for name, frames, rows in runs:
-            facts[name] = _accuracy(classifier, frames, rows, name, told)
-        facts |= _speed(classifier, samples, sweep, told)
+            facts[name] = _accuracy(driver, frames, rows, name, told)
+        facts |= _speed(driver, samples, sweep, told)
     facts["disagreements"] = sum(len(facts[name].get("disagreeing", [])) for name, _, _ in runs)
     facts["compared"] = sum(facts[name]["compared"] for name, _, _ in runs)
     facts["agrees"] = facts["disagreements"] == 0
@@ -102,7 +102,7 @@ def _expected(package: Package) -> dict[str, Any]:
 
 
 def _accuracy(
-    classifier: Classifier,
+    driver: Driver,
     frames: Frames,
     rows: np.ndarray,
     name: str,
@@ -111,8 +111,8 @@ def _accuracy(
     """Return accuracy over the rows, and where the board and the network differ."""
     found = np.empty(len(rows), np.int64)
     done = 0
-    for outputs in classifier.stream(frames.read(rows)):
-        found[done : done + len(outputs)] = classifier.classes(outputs)
+    for outputs in driver.stream(frames.read(rows)):
+        found[done : done + len(outputs)] = driver.classes(outputs)
         done += len(outputs)
         told(name, done, len(rows))
     labels, snrs = frames.labels[rows], frames.snrs[rows]
@@ -121,7 +121,7 @@ def _accuracy(
         "frames": len(rows),
         "accuracy": float((found == labels).mean()),
         "by_snr": _by_snr(found == labels, snrs),
-        "confusion": _confusion(labels, found, len(classifier.package.classes)),
+        "confusion": _confusion(labels, found, len(driver.package.classes)),
         "compared": 0,
     }
     if frames.predicted is not None:
@@ -144,7 +144,7 @@ def _accuracy(
         }
         for entry in facts["disagreeing"][:MAX_RERUN_FRAMES]:
             (frame,) = frames.read(np.array([entry["row"]]))
-            entry["again"] = [int(classifier.predict(frame)[0]) for _ in range(RERUNS)]
+            entry["again"] = [int(driver.predict(frame)[0]) for _ in range(RERUNS)]
     return facts
 
 
@@ -159,7 +159,7 @@ def _confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> list[list
 
 
 def _speed(
-    classifier: Classifier,
+    driver: Driver,
     samples: Frames,
     sweep: Sequence[int],
     told: Callable[[str, int, int], object],
@@ -168,20 +168,20 @@ def _speed(
     largest = max(sweep)
     rows = np.arange(len(samples.labels))
     frames = next(iter(samples.read(rows[:largest])))
-    repeats = 1 if classifier.virtual else 20
+    repeats = 1 if driver.virtual else 20
     frames = np.concatenate([frames] * -(-largest // len(frames)))[:largest]
     results = []
     with PowerMeter() as meter:
         for index, size in enumerate(sweep):
             # Each size has buffers of its own: a transfer moves whole ones.
-            with classifier.resized(size) as sized:
+            with driver.resized(size) as sized:
                 list(sized.stream([frames[:size]] * repeats))
                 results.append(_throughput(size, sized.timing))
                 if size == 1:
                     single = sized.timing
             told("throughput", index + 1, len(sweep))
         if 1 not in sweep:
-            with classifier.resized(1) as sized:
+            with driver.resized(1) as sized:
                 list(sized.stream([frames[:1]] * repeats))
                 single = sized.timing
     steady = results[-1]["timing"]
@@ -215,7 +215,7 @@ def _throughput(size: int, timing: Timing) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.validate", description=(__doc__ or "").split("\n", 1)[0]
+        prog="python -m deploy.board.validate", description=(__doc__ or "").split("\n", 1)[0]
     )
     parser.add_argument("package", type=Path, help="folder of an accelerator package")
     parser.add_argument("--data", type=Path, help="HDF5 file in RadioML 2018.01A's layout")

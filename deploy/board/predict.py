@@ -1,6 +1,6 @@
 """Classify a file's frames on a board.
 
-python -m deploy.predict PACKAGE --data FILE [-n FRAMES] [--batch N] [--json FILE]
+python -m deploy.board.predict PACKAGE --data FILE [-n FRAMES] [--batch N] [--json FILE]
 
 Prints a line a frame: row in the file, SNR, true class, class found. Exit code 0: done; 1: the
 board stopped answering; 2: bad input.
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.console import BOARD_FAILURES, check_folder, end, leave, progress, write_json
-from deploy.driver import Classifier
-from deploy.frames import open_frames, rows_to_test
-from deploy.package import read_package
+from deploy.board.console import BOARD_FAILURES, check_folder, end, leave, progress, write_json
+from deploy.board.data_file import open_frames, rows_to_test
+from deploy.board.driver import Driver
+from deploy.board.package import read_package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.predict", description="Classify a file's frames on a board."
+        prog="python -m deploy.board.predict", description="Classify a file's frames on a board."
     )
     parser.add_argument("package", type=Path, help="folder of an accelerator package")
     parser.add_argument("--data", type=Path, required=True, help="HDF5 in RadioML's layout")
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         frames = open_frames(given.data, len(names))
         rows = rows_to_test(frames, len(names), given.frames)
         found = np.empty(len(rows), np.int64)
-        with Classifier(package, given.batch_size) as classifier:
+        with Driver(package, given.batch_size) as driver:
             done = 0
-            for outputs in classifier.stream(frames.read(rows)):
-                classes = classifier.classes(outputs)
+            for outputs in driver.stream(frames.read(rows)):
+                classes = driver.classes(outputs)
                 found[done : done + len(classes)] = classes
                 for row, name in zip(rows[done:], classes, strict=False):
                     true = names[frames.labels[row]]

@@ -19,7 +19,7 @@ def render(facts: dict[str, Any], classes: Sequence[str]) -> str:
     """Return the report.
 
     Args:
-        facts: of `deploy.validate.validate`.
+        facts: of `deploy.board.validate.validate`.
         classes: names in the order of the indices.
     """
     package, board = facts["package"], facts["board"]

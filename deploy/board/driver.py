@@ -1,7 +1,7 @@
 """Run frames through the accelerator of a package, on a PYNQ board or through PYNQ.remote.
 
-    with Classifier("package/") as classifier:
-        classes = classifier.predict(frames)  # float (N, 1024, 2), or complex (N, 1024)
+    with Driver("package/") as driver:
+        classes = driver.predict(frames)  # float (N, 1024, 2), or complex (N, 1024)
 
 Two buffers on either side: while the DMAs move one batch, the host packs the next and unpacks the
 last. Needs pynq, numpy and h5py. For a board elsewhere set PYNQ_REMOTE_DEVICES=ADDRESS first.
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from deploy.device import Calls, check_board, check_clock, compare_clock, open_device
-from deploy.errors import BadInput, CheckFailed
-from deploy.package import Package, Port, Quantizer, read_package
-from deploy.packing import pack, unpack
+from deploy.board.device import Calls, check_board, check_clock, compare_clock, open_device
+from deploy.board.errors import BadInput, CheckFailed
+from deploy.board.package import Package, Port, Quantizer, read_package
+from deploy.board.packing import pack, unpack
 
 CONTROL, ADDRESS, REPETITIONS = 0x00, 0x10, 0x1C
 START, DONE, IDLE = 1, 2, 4
@@ -60,7 +60,7 @@ class _Slot:
     started: float = 0.0
 
 
-class Classifier:
+class Driver:
     """The accelerator of a package, loaded and ready.
 
     Args:
@@ -98,8 +98,8 @@ class Classifier:
         self.timeout = timeout or (120.0 + 2.0 * batch if self.virtual else 10.0)
         self._slots = [self._allocate(), self._allocate()]
 
-    def resized(self, batch: int) -> "Classifier":
-        """Return a classifier on the same loaded overlay with buffers for other batches.
+    def resized(self, batch: int) -> "Driver":
+        """Return a driver on the same loaded overlay with buffers for other batches.
 
         Raises:
             BadInput: the board has no room for the buffers.
@@ -144,7 +144,7 @@ class Classifier:
 
         return _Slot(one(self.package.input), one(self.package.output))
 
-    def __enter__(self) -> "Classifier":
+    def __enter__(self) -> "Driver":
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from deploy.errors import BadInput
+from deploy.board.errors import BadInput
 
 FRAME = 1024
 SNRS = tuple(range(-20, 31, 2))

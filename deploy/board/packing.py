@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploy.errors import BadInput
+from deploy.board.errors import BadInput
 
 _SPECIAL = {"BINARY": (1, False), "BIPOLAR": (1, False), "TERNARY": (2, True)}
 _BLOCK = 1 << 18  # values worked on at a time: what the caches of a small processor hold

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deploy.errors import BadInput, CheckFailed
+from deploy.board.errors import BadInput, CheckFailed
 
 BOARD_FAILURES = (BadInput, CheckFailed)
 

@@ -7,10 +7,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deploy.driver import quantize
-from deploy.frames import open_frames, rows_to_test
-from deploy.package import Package
-from deploy.packing import pack, unpack
+from deploy.board.data_file import open_frames, rows_to_test
+from deploy.board.driver import quantize
+from deploy.board.package import Package
+from deploy.board.packing import pack, unpack
 from deploy.virtual_board.accelerator import Accelerator
 from models.files import atomic
 
@@ -67,7 +67,7 @@ def expect(
 
 
 def classes(package: Package, accelerator: Accelerator, frames: np.ndarray) -> np.ndarray:
-    """Return int64 (N,): the class of each frame (N, 1024, 2), as `Classifier.predict` would."""
+    """Return int64 (N,): the class of each frame (N, 1024, 2), as `Driver.predict` would."""
     integers = quantize(frames, package.quantizer, package.input)
     packed = pack(integers, package.input.datatype).reshape(len(frames), -1)
     port = package.output

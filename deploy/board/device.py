@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
-from deploy.errors import BadInput, CheckFailed
-from deploy.package import Package
+from deploy.board.errors import BadInput, CheckFailed
+from deploy.board.package import Package
 
 CLOCK_TOLERANCE = 0.01
 ANSWER_SECONDS = 30.0

@@ -38,8 +38,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import BadInput
-from deploy.packing import DataType, word_bytes
+from deploy.board.errors import BadInput
+from deploy.board.packing import DataType, word_bytes
 
 FORMAT = 1
 MANIFEST = "manifest.json"
