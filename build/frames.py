@@ -15,7 +15,7 @@ def synthetic_frames() -> np.ndarray:
 
 def synthetic_cells() -> list[tuple[int, int]]:
     """Return the class and the SNR (dB) of each of `synthetic_frames`."""
-    from training.radioml import CLASSES, SNRS
+    from deploy.board.radioml import CLASSES, SNRS
 
     return [
         ((PER_SNR * index + turn) % len(CLASSES), snr)
@@ -39,7 +39,7 @@ def verification_frames(path: str | Path) -> np.ndarray:
     Raises:
         BadInput: the file is unusable.
     """
-    from training.radioml import open_file, read_index, read_rows
+    from deploy.board.radioml import open_file, read_index, read_rows
 
     index = read_index(path)
     rng = np.random.default_rng(SEED)
@@ -57,7 +57,7 @@ def sample_frames() -> tuple[dict[str, np.ndarray], str]:
 
     The arrays are those of RadioML's file: X (624, 1024, 2), Y (624, 24), Z (624, 1).
     """
-    from training.radioml import CLASSES, SNRS
+    from deploy.board.radioml import CLASSES, SNRS
     from training.synthesis import RECIPE_VERSION, synthesise
 
     rng = np.random.default_rng(SEED + 1)

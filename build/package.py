@@ -57,7 +57,7 @@ def write_package(
     Returns:
         the package's folder.
     """
-    from training.radioml import CLASSES
+    from deploy.board.radioml import CLASSES
 
     folder = out / "package"
     shutil.rmtree(folder, ignore_errors=True)

@@ -27,10 +27,10 @@ import h5py
 import numpy as np
 import psutil
 
+from deploy.board.radioml import FRAME, Index, check_finite, open_file, read, read_index
 from models.console import Progress
 from models.errors import BadInput
 from models.files import existing_file, writable_folder
-from training.radioml import FRAME, Index, check_finite, open_file, read, read_index
 
 FORMAT = 1
 """Goes up whenever the files of a cache change their meaning."""

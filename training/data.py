@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from deploy.board.radioml import CLASSES, FRAME, SNRS, Index
+from deploy.board.split import Split, official_split
 from models.console import Progress
 from models.errors import BadInput
 from training.cache import Cache, open_cache
-from training.radioml import CLASSES, FRAME, SNRS, Index
-from training.split import Split, official_split
 from training.synthesis import RECIPE_VERSION, synthesise
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from deploy.board.radioml import CLASSES, SNRS, snr_index
 from models.checkpoint import Checkpoint
 from models.console import Progress
 from models.errors import BadInput
 from training.data import Batch, LabelledData, RadioMLData
-from training.radioml import CLASSES, SNRS, snr_index
 
 SPLITS = ("test", "train", "all")
 BATCH = 512

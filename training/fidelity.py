@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from deploy.board.radioml import CLASSES, SNRS, Index, open_file, read_index, read_rows, snr_index
+from deploy.board.split import official_split
 from models.checkpoint import Checkpoint, load
 from models.console import Progress
 from models.errors import BadInput
 from models.files import atomic
 from models.published import CURVE_SNRS, CURVES, DATA_LABEL, OTHERS, RESULTS
 from training.inspect import sample_rows
-from training.radioml import CLASSES, SNRS, Index, open_file, read_index, read_rows, snr_index
-from training.split import official_split
 from training.twin import Twin
 
 MEAN_TOLERANCE = 0.02

@@ -5,10 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from models.console import Progress
-from models.errors import BadInput
-from models.files import atomic
-from training.radioml import (
+from deploy.board.radioml import (
     CLASSES,
     FRAME,
     FULL_FRAMES_PER_CELL,
@@ -19,6 +16,9 @@ from training.radioml import (
     read_rows,
     snr_index,
 )
+from models.console import Progress
+from models.errors import BadInput
+from models.files import atomic
 from training.synthesis.modulations import SPS
 
 CLIP = 2.0

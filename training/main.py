@@ -92,9 +92,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         BadInput: a flag, the data or the checkpoint is unusable.
     """
     flags = parser().parse_args(arguments)
+    from deploy.board.radioml import SNRS
     from models.files import writable_folder
     from training.data import RadioMLData
-    from training.radioml import SNRS
 
     if not 0 <= flags.st_snr < len(SNRS):
         raise BadInput(f"--st_snr is an index from 0 to {len(SNRS) - 1}, not {flags.st_snr}")

@@ -95,7 +95,7 @@ def choose_frames(wanted: str, data: str | Path | None = None) -> Frames:
 
 def _synthesised(count: int) -> Frames:
     from build.frames import drawn_frames, synthetic_cells, synthetic_frames
-    from training.radioml import CLASSES, SNRS
+    from deploy.board.radioml import CLASSES, SNRS
     from training.synthesis import RECIPE_VERSION
 
     if count <= 104:
@@ -111,7 +111,7 @@ def _synthesised(count: int) -> Frames:
 
 def _frames_of(file: str | Path, most: int) -> Frames:
     """Return all frames of a file, or `most` evenly spread ones."""
-    from training.radioml import data_label, open_file, read_index, read_rows
+    from deploy.board.radioml import data_label, open_file, read_index, read_rows
 
     path = existing_file(file, "data file")
     index = read_index(path)

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = read_package(given.package)
         names = package.classes
         frames = open_frames(given.data, len(names))
-        rows = rows_to_test(frames, len(names), given.frames)
+        rows = rows_to_test(frames, given.frames)
         found = np.empty(len(rows), np.int64)
         with Driver(package, given.batch_size) as driver:
             done = 0

@@ -24,11 +24,12 @@ from deploy.board.console import (
     write_json,
     write_text,
 )
-from deploy.board.data_file import SNRS, Frames, open_frames, rows_to_test
+from deploy.board.data_file import Frames, open_frames, rows_to_test
 from deploy.board.driver import Driver, Timing
 from deploy.board.errors import BadInput, CheckFailed
 from deploy.board.package import Package, read_package
 from deploy.board.power import PowerMeter
+from deploy.board.radioml import SNRS
 from deploy.board.validation_report import render
 
 SWEEP = (1, 16, 64, 256)
@@ -62,10 +63,10 @@ def validate(
     samples = open_frames(package.samples, classes)
     if samples.predicted is None:
         raise BadInput(f"{package.samples} does not say what the network predicts")
-    runs = [("samples", samples, rows_to_test(samples, classes))]
+    runs = [("samples", samples, rows_to_test(samples))]
     if data is not None:
         # Before the board is touched: a count or file that is of no use should not cost a run.
-        runs.append(("data", data, rows_to_test(data, classes, count)))
+        runs.append(("data", data, rows_to_test(data, count)))
     with Driver(package, batch) as driver:
         facts: dict[str, Any] = {
             "package": {

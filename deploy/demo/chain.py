@@ -14,6 +14,7 @@ import torch
 
 from build.flow import build
 from build.simulation.command import check, open_build, record_simulation, simulate_build
+from deploy.board.radioml import SNRS, data_label
 from deploy.demo.demo_report import write_report
 from deploy.demo.journal import Journal
 from models import checkpoint as checkpoints
@@ -28,7 +29,6 @@ from training.data import RadioMLData, calibration_frames
 from training.evaluate import evaluate
 from training.module import Recipe
 from training.prune import pruned
-from training.radioml import SNRS, data_label
 from training.synthesis import write_dataset
 from training.train import train
 

@@ -42,7 +42,7 @@ def expect(
         BadInput: a file is unusable.
     """
     frames = open_frames(data, len(package.classes))
-    rows = rows_to_test(frames, len(package.classes), count)
+    rows = rows_to_test(frames, count)
     labels = frames.labels[rows]
     predicted = np.empty(len(rows), np.int64)
     done = 0

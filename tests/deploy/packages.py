@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper, save
 from deploy.board.driver import quantize
 from deploy.board.package import Package, read_package
 from deploy.board.packing import unpack, word_bytes
+from deploy.board.radioml import CLASSES, SNRS
 from deploy.virtual_board.accelerator import Accelerator, Run, timed
 from tests.conftest import ROOT
-from training.radioml import CLASSES, SNRS
 from training.synthesis import synthesise
 
 BOARD_PYTHON = ROOT / ".venv-board" / "bin" / "python"

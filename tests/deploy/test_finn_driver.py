@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from deploy.board.data_file import SNRS, official_split
 from deploy.board.driver import quantize
 from deploy.board.package import Package
+from deploy.board.radioml import SNRS, Index
+from deploy.board.split import test_rows as official_rows
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
 from deploy.virtual_board.server import serve
@@ -33,12 +34,18 @@ CELL = 4096
 WRITTEN = 20  # frames a class; the others of the sparse file are zeros
 
 
+def index_of_full_size() -> Index:
+    cells = np.arange(24 * len(SNRS) * CELL) // CELL
+    snrs = np.array(SNRS)[cells % len(SNRS)]
+    return Index(Path("full"), cells // len(SNRS), snrs, "full size", True)
+
+
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of RadioML's size, as FINN's validator demands, almost all of it never written."""
     path = tmp_path_factory.mktemp("finn") / "GOLD_XYZ_OSC.0001_1024.hdf5"
     count = 24 * len(SNRS) * CELL
-    test = official_split(np.arange(count) // CELL, 24 * len(SNRS))
+    test = official_rows(index_of_full_size())
     test = test[test // CELL % len(SNRS) == len(SNRS) - 1]
     random = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
@@ -119,8 +126,7 @@ def test_finns_validator_finds_the_accuracy_of_an_8_bit_input(served, full_size:
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((folder / "report_dma_validate.json").read_text())
-    count = 24 * len(SNRS) * CELL
-    rows = official_split(np.arange(count) // CELL, 24 * len(SNRS))
+    rows = official_rows(index_of_full_size())
     rows = rows[rows // CELL % len(SNRS) == len(SNRS) - 1]
     with h5py.File(full_size) as file:
         frames = file["X"][rows]

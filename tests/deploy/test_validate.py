@@ -15,9 +15,11 @@ import h5py
 import numpy as np
 import pytest
 
-from deploy.board.data_file import FRAME, open_frames, rows_to_test
+from deploy.board.data_file import open_frames, rows_to_test
 from deploy.board.package import VIRTUAL, Package, read_package
 from deploy.board.power import PowerMeter
+from deploy.board.radioml import CLASSES, FRAME, read_index
+from deploy.board.split import official_split
 from deploy.board.validate import main
 from deploy.board.validation_report import render
 from deploy.virtual_board.accelerator import Run
@@ -32,8 +34,6 @@ from tests.deploy.packages import (
     run_client,
     write_frames,
 )
-from training.radioml import CLASSES, read_index
-from training.split import official_split
 
 ADDRESS = "127.0.0.13"
 
@@ -81,16 +81,16 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, said: str
 def test_the_split_is_the_official_one(data: Path) -> None:
     frames = open_frames(data, len(CLASSES))
     wanted = np.sort(official_split(read_index(data)).test)
-    np.testing.assert_array_equal(rows_to_test(frames, len(CLASSES)), wanted)
+    np.testing.assert_array_equal(rows_to_test(frames), wanted)
     assert len(wanted) == 24 * 26 * 2
 
 
 @pytest.mark.parametrize("count", [1, 100, 624, 1000])
 def test_a_choice_of_frames_is_even(data: Path, count: int) -> None:
     frames = open_frames(data, len(CLASSES))
-    rows = rows_to_test(frames, len(CLASSES), count)
+    rows = rows_to_test(frames, count)
     assert len(np.unique(rows)) == count
-    assert np.isin(rows, rows_to_test(frames, len(CLASSES))).all()
+    assert np.isin(rows, rows_to_test(frames)).all()
     cells = np.bincount(frames.labels[rows] * 26 + (frames.snrs[rows] + 20) // 2, minlength=624)
     assert cells.max() - cells.min() <= 1
 
@@ -117,7 +117,7 @@ def test_reports_the_networks_classes_and_the_simulated_times(
     samples = facts["samples"]
     assert samples["accuracy"] == samples["network_accuracy"] and len(samples["by_snr"]) == 26
     frames = open_frames(data, 24)
-    rows = rows_to_test(frames, 24, 700)
+    rows = rows_to_test(frames, 700)
     found = accelerator.predict(np.concatenate(list(frames.read(rows))))
     assert facts["data"]["accuracy"] == pytest.approx((found == frames.labels[rows]).mean())
     assert facts["data"]["frames"] == np.sum(facts["data"]["confusion"]) == 700

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from training.radioml import CLASSES, FRAME, SNRS
+from deploy.board.radioml import CLASSES, FRAME, SNRS
 
 
 def write(path: Path, labels, snrs, frames=None, **attributes) -> Path:

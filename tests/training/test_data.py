@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from deploy.board.radioml import SNRS
+from deploy.board.split import official_split
 from models.errors import BadInput
 from tests.training.radioml_files import grid, write
 from training.data import Batches, RadioMLData, SyntheticData
-from training.radioml import SNRS
-from training.split import official_split
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from deploy.board.radioml import CLASSES, SNRS
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS
 from models.errors import BadInput
 from training.data import SyntheticData
 from training.evaluate import evaluate
-from training.radioml import CLASSES, SNRS
 
 
 class Oracle(nn.Module):

@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 import torch
 
+from deploy.board.radioml import CLASSES, SNRS, read_index
+from deploy.board.split import official_split
 from models.checkpoint import load
 from models.errors import BadInput
 from models.published import CURVE_SNRS, CURVES, DATA_LABEL
 from tests.training.radioml_files import write
 from training.fidelity import PUBLISHED, _classify, compare, fidelity
-from training.radioml import CLASSES, SNRS, read_index
-from training.split import official_split
 from training.synthesis import write_dataset
 
 

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from deploy.board.radioml import CLASSES, read_index
 from models.errors import BadInput
 from tests.training.radioml_files import grid, write
 from training.inspect import describe, draw, sample_rows
-from training.radioml import CLASSES, read_index
 from training.synthesis import write_dataset
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from deploy.board.radioml import CLASSES, SNRS
 from models import checkpoint as checkpoints
 from models import published
 from models.checkpoint import build_network
@@ -15,7 +16,6 @@ from models.errors import BadInput
 from tests.tiny import TINY
 from training import pictures
 from training.prune import magnitude, prune_least
-from training.radioml import CLASSES, SNRS
 from training.report import layer_sparsity, measure, write_report
 from training.twin import initialise_ranges
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from deploy.board.radioml import CLASSES, FRAME
 from models.errors import BadInput
-from training.radioml import CLASSES, FRAME
 from training.synthesis import BLOCK, block, synthesise
 from training.synthesis.modulations import (
     MODULATIONS,

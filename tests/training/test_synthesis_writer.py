@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
+from deploy.board.radioml import read_index
 from models.errors import BadInput
 from models.files import sha256
 from tests.conftest import ROOT
-from training.radioml import read_index
 from training.synthesis import BLOCK, block, write_dataset, writer
 from training.synthesis.compress import write_compressed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from training.radioml import FRAME
+from deploy.board.radioml import FRAME
 from training.synthesis.sink import new_hdf5
 
 _CHUNK = 64  # frames, 512 KiB

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.radioml import CLASSES, FRAME, class_index
+from deploy.board.radioml import CLASSES, FRAME, class_index
 from training.synthesis.modulations import MODULATIONS
 
 RECIPE_VERSION = 1

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from training.radioml import CLASSES, FRAME
+from deploy.board.radioml import CLASSES, FRAME
 
 SPS = 8  # samples a symbol
 _MARGIN = 8  # symbols on each side of the frame, so that no pulse is cut off or wraps into it

@@ -19,10 +19,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from deploy.board.radioml import CLASSES, FRAME, SNRS
 from models.console import Progress
 from models.errors import BadInput
 from models.files import writable_folder
-from training.radioml import CLASSES, FRAME, SNRS
 from training.synthesis.compress import write_compressed
 from training.synthesis.frames import BLOCK, RECIPE_VERSION, block
 from training.synthesis.sink import new_hdf5

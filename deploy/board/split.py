@@ -1,12 +1,13 @@
 """The official split of RadioML 2018.01A into training and test frames."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.errors import BadInput
-from training.radioml import CLASSES, SNRS, Index, snr_index
+from deploy.board.errors import BadInput
+from deploy.board.radioml import CLASSES, SNRS, Index, snr_index
 
 SEED = 2018
 TEST_SHARE = 0.1
@@ -43,19 +44,11 @@ def official_split(index: Index, min_snr: int | None = None) -> Split:
     Raises:
         BadInput: nothing is left to train or test on.
     """
-    cells = index.labels * len(SNRS) + snr_index(index.snrs)
-    counts = index.cells.ravel()
-    rows_by_cell = np.split(np.argsort(cells, kind="stable"), np.cumsum(counts)[:-1])
-    # The same Mersenne twister as np.random.seed's, without touching the global one.
-    random = np.random.RandomState(SEED)
     train, test = [], []
-    for cell, rows in enumerate(rows_by_cell):
-        rows = rows.copy()
-        random.shuffle(rows)
-        tested = math.ceil(TEST_SHARE * len(rows))
-        test.append(rows[:tested])
+    for cell, (trained, tested) in enumerate(_shuffled_cells(index)):
+        test.append(tested)
         if min_snr is None or SNRS[cell % len(SNRS)] >= min_snr:
-            train.append(rows[tested:])
+            train.append(trained)
     split = Split(_joined(train), _joined(test))
     if not len(split.train):
         kept = "" if min_snr is None else f" at {min_snr} dB and above"
@@ -64,6 +57,24 @@ def official_split(index: Index, min_snr: int | None = None) -> Split:
             "needs at least two frames at some SNR"
         )
     return split
+
+
+def test_rows(index: Index) -> np.ndarray:
+    """Return the official test rows of a file, int64 and ascending; it may hold no others."""
+    return np.sort(_joined([tested for _, tested in _shuffled_cells(index)]))
+
+
+def _shuffled_cells(index: Index) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the rows to train and to test on of every (class, SNR) cell in turn."""
+    cells = index.labels * len(SNRS) + snr_index(index.snrs)
+    order, counts = np.argsort(cells, kind="stable"), np.bincount(cells)
+    # The same Mersenne twister as np.random.seed's, without touching the global one.
+    random = np.random.RandomState(SEED)
+    for rows in np.split(order, np.cumsum(counts)[:-1]):
+        rows = rows.copy()
+        random.shuffle(rows)
+        tested = math.ceil(TEST_SHARE * len(rows))
+        yield rows[tested:], rows[:tested]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

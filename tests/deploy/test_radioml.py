@@ -2,11 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from models.errors import BadInput
-from tests.training.radioml_files import grid, write
-from training.cache import open_cache
-from training.inspect import describe
-from training.radioml import (
+from deploy.board.radioml import (
     CLASSES,
     SNRS,
     class_index,
@@ -15,6 +11,10 @@ from training.radioml import (
     read_index,
     read_rows,
 )
+from models.errors import BadInput
+from tests.training.radioml_files import grid, write
+from training.cache import open_cache
+from training.inspect import describe
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from deploy.board.radioml import SNRS, Index
+from deploy.board.split import official_split
 from models.errors import BadInput
 from tests.training.radioml_files import grid
-from training.radioml import SNRS, Index
-from training.split import official_split
 
 
 def index_of(labels, snrs) -> Index:

@@ -3,8 +3,11 @@
 `X` float32 (N, 1024, 2) holds the frames (I, Q), `Y` (N, 24) one-hot classes, `Z` (N, 1) the SNR in
 dB. DeepSig's file is ordered by class, then SNR, with 4096 frames a cell; nothing here relies on
 that, since files of other providers are shuffled or thinned out.
+
+A board reads the same files: numpy and h5py only.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +17,7 @@ from typing import TypeVar
 import h5py
 import numpy as np
 
-from models.errors import BadInput
-from models.files import existing_file
+from deploy.board.errors import BadInput
 
 FRAME = 1024
 """Complex samples in a frame."""
@@ -92,19 +94,27 @@ def class_index(name: str | int) -> int:
 
 
 @contextmanager
-def open_file(path: str | Path) -> Iterator[h5py.File]:
+def open_file(path: str | Path, classes: int = len(CLASSES)) -> Iterator[h5py.File]:
     """Open a RadioML file for reading once X, Y and Z are there in the right shapes.
+
+    Args:
+        path: the file.
+        classes: how many columns Y is to have.
 
     Raises:
         BadInput: the file is missing, truncated, not HDF5, empty or of another layout.
     """
-    path = existing_file(path, "data file")
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"data file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"data file {path} is not readable; check its permissions")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise _unreadable(path, error) from error
     with file:
-        _check_layout(path, file)
+        _check_layout(path, file, classes)
         yield file
 
 
@@ -157,12 +167,12 @@ def _unreadable(path: Path, error: OSError) -> BadInput:
     return BadInput(f"{path} {problem}")
 
 
-def _check_layout(path: Path, file: h5py.File) -> None:
+def _check_layout(path: Path, file: h5py.File, classes: int) -> None:
     missing = [key for key in "XYZ" if not isinstance(file.get(key), h5py.Dataset)]
     if missing:
         raise BadInput(
             f"{path} has no data set {', '.join(missing)}; expected RadioML 2018.01A's layout: "
-            "X (N, 1024, 2), Y (N, 24), Z (N, 1)"
+            f"X (N, {FRAME}, 2), Y (N, {classes}), Z (N, 1)"
         )
     x, y, z = (file[key] for key in "XYZ")
     for data in (x, y, z):
@@ -173,19 +183,23 @@ def _check_layout(path: Path, file: h5py.File) -> None:
     frames = len(x)
     if frames == 0:
         raise BadInput(f"{path} holds no frames")
-    if y.shape != (frames, len(CLASSES)):
-        raise BadInput(f"{path}: Y has shape {y.shape}, expected {(frames, len(CLASSES))}, one-hot")
+    if y.shape != (frames, classes):
+        raise BadInput(f"{path}: Y has shape {y.shape}, expected {(frames, classes)}, one-hot")
     if z.shape not in ((frames, 1), (frames,)):
         raise BadInput(f"{path}: Z has shape {z.shape}, expected {(frames, 1)}")
 
 
-def read_index(path: str | Path) -> Index:
+def read_index(path: str | Path, classes: int = len(CLASSES)) -> Index:
     """Read which class and SNR every frame of a file has, in whatever order they lie.
+
+    Args:
+        path: the file.
+        classes: how many there are.
 
     Raises:
         BadInput: as `open_file`, or Y is not one-hot, or Z holds an SNR outside `SNRS`.
     """
-    with open_file(path) as file:
+    with open_file(path, classes) as file:
         frames = len(file["X"])
         labels = np.empty(frames, np.int64)
         snrs = np.empty(frames, np.int64)
@@ -225,6 +239,9 @@ def _snrs_of(path: str | Path, z: np.ndarray, start: int) -> np.ndarray:
 
 def _label(file: h5py.File) -> str:
     attributes = file.attrs
+    if "label" in attributes:
+        # A choice of another file's frames: it carries on what they were called there.
+        return " ".join(str(attributes["label"]).split())
     if not attributes.get("synthetic", False):
         return "RadioML 2018.01A (as given)"
     recipe, seed = attributes.get("recipe_version", "?"), attributes.get("seed", "?")
