@@ -69,14 +69,16 @@ def docker(tmp_path):
     (folder / "docker").chmod(0o755)
     record = tmp_path / "calls"
 
-    def run(*arguments, missing=None, nvidia_smi=None, **environment):
+    def run(
+        *arguments, missing=None, nvidia_smi=None, script=ROOT / "run-docker.sh", **environment
+    ):
         if missing:
             (folder / missing).unlink()
         if nvidia_smi:
             (folder / "nvidia-smi").write_text(f"#!/usr/bin/env bash\n{nvidia_smi}\n")
             (folder / "nvidia-smi").chmod(0o755)
         done = subprocess.run(
-            [folder / "bash", ROOT / "run-docker.sh", *arguments],
+            [folder / "bash", script, *arguments],
             env={
                 "PATH": str(folder),
                 "HOME": str(tmp_path / "home"),
@@ -253,7 +255,7 @@ def test_all_images_are_built_by_default(docker):
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["fly"], {}, "unknown verb 'fly'"),
+        (["fly"], {}, "unknown verb fly"),
         (["demo"], {"DOCKER_INFO": "1"}, "daemon does not answer"),
         (["demo"], {"AARONNET_DATA": "nowhere"}, "AARONNET_DATA=nowhere is no folder"),
         (["demo"], {"AARONNET_CACHE": "calls/x"}, "cannot create the folder for caches calls/x"),
@@ -261,14 +263,101 @@ def test_all_images_are_built_by_default(docker):
         (["build"], XILINX | {"FINN_XILINX_PATH": "gone"}, "FINN_XILINX_PATH=gone is no folder"),
         (["build"], {"FINN_XILINX_PATH": "xilinx"}, "FINN_XILINX_VERSION is not set"),
         (["build"], XILINX | {"FINN_XILINX_VERSION": "2020.1"}, "there is no Vivado 2020.1"),
+        (["build"], XILINX | {"FINN_XILINX_VERSION": "."}, "FINN_XILINX_VERSION=. is not"),
+        (["build"], XILINX | {"XILINXD_LICENSE_FILE": "gone.lic"}, "gone.lic is not a file"),
+        (["build"], XILINX | {"XILINXD_LICENSE_FILE": "1@a:2@b\n--x"}, "is not a file"),
+        (["build"], {"FINN_XILINX_PATH": "xilinx:2"}, "has a colon"),
+        ([""], {}, "unknown verb ''"),
+        (["two\nlines"], {}, "unknown verb $'two\\nlines'"),
+        (["image", "fpga"], {}, "unknown image fpga"),
+        (["image", ""], {}, "unknown image ''"),
+        (["image"], {"AARONNET_IMAGE": "mine"}, "AARONNET_IMAGE names one image"),
+        (["demo"], {"AARONNET_IMAGE": "--privileged"}, "AARONNET_IMAGE=--privileged is not"),
+        (["demo"], {"AARONNET_IMAGE": "an image"}, "is not the name of an image"),
+        (["demo"], {"AARONNET_DATA": "a:b"}, "Docker cannot mount AARONNET_DATA="),
+        (["demo"], {"AARONNET_DATA": "-"}, "AARONNET_DATA=- is no folder"),
+        (["demo"], {"AARONNET_DATA": "calls"}, "AARONNET_DATA=calls is no folder"),
+        (["demo"], {"AARONNET_CACHE": "a:b"}, "Docker cannot mount AARONNET_CACHE="),
+        (["demo"], {"AARONNET_GPU": "all --privileged"}, "AARONNET_GPU="),
+        (["demo"], {"AARONNET_GPU": "\n"}, "AARONNET_GPU=$'\\n' is not"),
+        (["notebook"], {"AARONNET_PORT": "http"}, "AARONNET_PORT=http is not a port"),
+        (["notebook"], {"AARONNET_PORT": "0"}, "AARONNET_PORT=0 is not a port"),
+        (["notebook"], {"AARONNET_PORT": "65536"}, "AARONNET_PORT=65536 is not a port"),
+        (["notebook"], {"AARONNET_PORT": "80:80 "}, "AARONNET_PORT=80:80\\  is not a port"),
+        (["board", "serve", "out", "--address=::1"], {}, "leave --address out"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(docker, xilinx, arguments, environment, message):
+def test_what_is_wrong_is_said_in_one_line(
+    docker, xilinx, tmp_path, arguments, environment, message
+):
     done, calls = docker(*arguments, **environment)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not calls.of("run")
+    assert not calls.of("run") and not calls.of("build")
+    assert not (tmp_path / "a:b").exists()
+
+
+def test_no_verb_shows_the_verbs_and_is_an_error(docker):
+    done, calls = docker()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "VERB" in done.stderr
+    assert not calls.all
+
+
+def test_cdpath_leads_nowhere(docker, tmp_path):
+    """With CDPATH, cd prints where it went: two lines in a --volume."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere" / "data").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "cache").mkdir()
+    _, calls = docker(
+        "test", "x", AARONNET_DATA="data", AARONNET_CACHE="cache", CDPATH=f"{tmp_path}/elsewhere:."
+    )
+    assert calls.options("--volume")[1:] == [
+        f"{tmp_path}/data:/data:ro",
+        f"{tmp_path}/cache:/cache",
+    ]
+
+
+def test_a_script_called_by_a_relative_path_finds_its_image_with_cdpath(docker, tmp_path):
+    script = tmp_path / "tools" / "run-docker.sh"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "run-docker.sh", script)
+    (tmp_path / "elsewhere" / "tools").mkdir(parents=True)
+    _, calls = docker(
+        "image", "train", script="tools/run-docker.sh", CDPATH=str(tmp_path / "elsewhere")
+    )
+    assert calls.of("build")[0][-1] == str(script.parent)
+
+
+@pytest.mark.parametrize("name", ["-", "-P", "a b", "$HOME", "*"])
+def test_a_folder_may_have_any_name_that_docker_takes(docker, tmp_path, name):
+    (tmp_path / name).mkdir()
+    done, calls = docker("test", "x", AARONNET_DATA=name, AARONNET_CACHE=name)
+    assert done.returncode == 0, done.stderr
+    assert calls.options("--volume")[1:] == [
+        f"{tmp_path}/{name}:/data:ro",
+        f"{tmp_path}/{name}:/cache",
+    ]
+
+
+@pytest.mark.parametrize("gpu", ["2", "device=0", '"device=0,1"', "device=GPU-3a23c669-1f69"])
+def test_gpus_are_named_as_docker_names_them(docker, gpu):
+    _, calls = docker("train", AARONNET_GPU=gpu)
+    assert calls.options("--gpus") == [gpu]
+
+
+def test_there_may_be_several_licences(docker, xilinx, tmp_path):
+    (tmp_path / "a.lic").touch()
+    _, calls = docker("build", "x", **XILINX, XILINXD_LICENSE_FILE="2100@one:a.lic:@two")
+    assert f"XILINXD_LICENSE_FILE=2100@one:{tmp_path}/a.lic:@two" in calls.options("--env")
+    assert f"{tmp_path}/a.lic:{tmp_path}/a.lic:ro" in calls.options("--volume")
+
+
+def test_the_tools_keep_the_path_that_their_scripts_name(docker, xilinx, tmp_path):
+    (tmp_path / "link").symlink_to(xilinx)
+    _, calls = docker("build", "x", **XILINX | {"FINN_XILINX_PATH": "link"})
+    assert f"{tmp_path}/link:{tmp_path}/link:ro" in calls.options("--volume")
 
 
 def test_help_needs_no_docker_and_names_every_verb(docker):
