@@ -11,9 +11,14 @@ import signal
 import sys
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+# Ours come first: an editable install stands at the end of the path, behind `pip install build`,
+# whose folder has the name of one of our stages. Worker processes get this path from us.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import build.cli
 import build.cli_sim
