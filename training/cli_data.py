@@ -88,7 +88,7 @@ def info(
 ) -> None:
     """Show what a data file holds: cells, power, clipping; complain where something is wrong."""
     from models.console import Bar, print_table
-    from training.inspect import describe
+    from training.data_info import describe
 
     with Bar("reading") as progress:
         facts = describe(file, None if every else frames, progress)
@@ -141,7 +141,7 @@ def show(
 ) -> None:
     """Draw frames of every modulation: I and Q over time, I/Q plane, spectrum."""
     from models.console import print_table
-    from training.inspect import draw
+    from training.data_info import draw
 
     facts = draw(file, out, snr, seed)
     _report(json, facts)
@@ -168,9 +168,9 @@ def fidelity(
     """Ask networks trained on the real data about a file; compare with what was published."""
     from models.console import Bar, print_table
     from models.errors import CheckFailed
+    from training.data_info import check_picture
     from training.fidelity import draw
     from training.fidelity import fidelity as measure
-    from training.inspect import check_picture
 
     if out:
         check_picture(out)

@@ -82,7 +82,7 @@ def report(
     """
     from models.console import Bar, print_table
     from models.files import write_json
-    from training.report import measure, write_report
+    from training.comparison import measure, write_report
 
     with Bar("testing") as progress:
         facts = measure(checkpoints, data, device=torch_device(device), progress=progress)

@@ -18,7 +18,7 @@ from models.console import Progress
 from models.errors import BadInput
 from models.files import atomic
 from models.published import CURVE_SNRS, CURVES, DATA_LABEL, OTHERS, RESULTS
-from training.inspect import sample_rows
+from training.data_info import sample_rows
 from training.twin import Twin
 
 MEAN_TOLERANCE = 0.02

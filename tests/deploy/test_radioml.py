@@ -14,7 +14,7 @@ from deploy.board.radioml import (
 from models.errors import BadInput
 from tests.training.radioml_files import grid, write
 from training.cache import open_cache
-from training.inspect import describe
+from training.data_info import describe
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_order_and_shapes_of_other_providers_are_taken_from_y_and_z(tmp_path):
 def test_data_label(tmp_path, good):
     assert data_label(good) == "RadioML 2018.01A (as given)"
     facts = {"synthetic": True, "recipe_version": 1, "seed": 7}
-    twin = write(tmp_path / "twin.h5", [0], [0], **facts)
-    assert data_label(twin) == "synthetic (recipe 1, seed 7)"
-    assert read_index(twin).synthetic
+    synthetic = write(tmp_path / "synthetic.h5", [0], [0], **facts)
+    assert data_label(synthetic) == "synthetic (recipe 1, seed 7)"
+    assert read_index(synthetic).synthetic
     assert not read_index(good).synthetic
 
 

@@ -7,9 +7,9 @@ from tests.training.radioml_files import grid, write
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory, cli):
+def synthetic(tmp_path_factory, cli):
     folder = tmp_path_factory.mktemp("commands")
-    path, facts = folder / "twin.h5", folder / "synth.json"
+    path, facts = folder / "synthetic.h5", folder / "synth.json"
     done = cli("data", "synth", path, "--frames-per-cell", 2, "--seed", 5, "--json", facts)
     assert "synthetic (recipe 1, seed 5)" in done.stdout
     assert "1248/1248" in done.stderr  # the bar
@@ -19,13 +19,13 @@ def twin(tmp_path_factory, cli):
     return path
 
 
-def test_synth_refuses_to_overwrite(twin, refused, cli):
-    assert "exists already" in refused("data", "synth", twin, "--frames-per-cell", 1)
-    cli("data", "synth", twin, "--frames-per-cell", 2, "--seed", 5, "--force")
+def test_synth_refuses_to_overwrite(synthetic, refused, cli):
+    assert "exists already" in refused("data", "synth", synthetic, "--frames-per-cell", 1)
+    cli("data", "synth", synthetic, "--frames-per-cell", 2, "--seed", 5, "--force")
 
 
-def test_info(twin, cli, tmp_path):
-    done = cli("data", "info", twin, "--all", "--json", tmp_path / "info.json")
+def test_info(synthetic, cli, tmp_path):
+    done = cli("data", "info", synthetic, "--all", "--json", tmp_path / "info.json")
     assert "synthetic (recipe 1, seed 5)" in done.stdout
     assert "by class, then SNR" in done.stdout
     facts = json.loads((tmp_path / "info.json").read_text())
@@ -40,23 +40,25 @@ def test_info_says_when_the_order_differs(tmp_path, cli):
     assert "NOT by class, then SNR" in done.stdout
 
 
-def test_show(twin, cli, tmp_path):
-    cli("data", "show", twin, "--out", tmp_path / "a.png", "--snr", 10)
+def test_show(synthetic, cli, tmp_path):
+    cli("data", "show", synthetic, "--out", tmp_path / "a.png", "--snr", 10)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_cache(twin, cli, tmp_path):
-    done = cli("data", "cache", twin, "--cache-dir", tmp_path, "--json", tmp_path / "cache.json")
+def test_cache(synthetic, cli, tmp_path):
+    done = cli(
+        "data", "cache", synthetic, "--cache-dir", tmp_path, "--json", tmp_path / "cache.json"
+    )
     assert "1248" in done.stdout
     facts = json.loads((tmp_path / "cache.json").read_text())
     assert (tmp_path / "cache.json").parent.samefile(tmp_path)
     assert facts["cache"].startswith(str(tmp_path))
 
 
-def test_fidelity(twin, cli, tmp_path, published):
+def test_fidelity(synthetic, cli, tmp_path, published):
     network = published("AaronNet32plusplus")
     options = ("--json", tmp_path / "f.json", "--out", tmp_path / "f.png", "--frames", 1)
-    done = cli("data", "fidelity", twin, "--checkpoint", network, *options, check=None)
+    done = cli("data", "fidelity", synthetic, "--checkpoint", network, *options, check=None)
     facts = json.loads((tmp_path / "f.json").read_text())
     assert done.returncode == (0 if facts["ok"] else 1)  # so few frames may be off
     assert f"{facts['networks'][0]['accuracy']:.3f}" in done.stdout

@@ -67,22 +67,22 @@ def test_nothing_to_compare_with():
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fidelity") / "twin.h5"
+def synthetic(tmp_path_factory):
+    path = tmp_path_factory.mktemp("fidelity") / "synthetic.h5"
     write_dataset(path, 2, seed=1)
     return path
 
 
-def test_a_published_network_knows_the_synthetic_frames(twin, published):
-    facts = fidelity(twin, [str(published("AaronNet32plusplus"))])
+def test_a_published_network_knows_the_synthetic_frames(synthetic, published):
+    facts = fidelity(synthetic, [str(published("AaronNet32plusplus"))])
     network = facts["networks"][0]
     assert network["network"] == "AaronNet32++"
     # The faster twin that is asked gives what the network itself does.
     rows = np.arange(0, 24 * 26 * 2, 26)
-    with h5py.File(twin) as file:
+    with h5py.File(synthetic) as file:
         x = torch.from_numpy(file["X"][rows].transpose(0, 2, 1).copy())
     checkpoint = load(published("AaronNet32plusplus"))
-    answers = np.concatenate([a for _, a in _classify(checkpoint, twin, rows, "cpu")])
+    answers = np.concatenate([a for _, a in _classify(checkpoint, synthetic, rows, "cpu")])
     with torch.inference_mode():
         assert np.array_equal(checkpoint.network(x).argmax(1), answers)
     assert network["trained_on"] == DATA_LABEL
@@ -95,10 +95,10 @@ def test_a_published_network_knows_the_synthetic_frames(twin, published):
     assert high.mean() > 0.8
 
 
-def test_labels_in_another_order_are_noticed(twin, tmp_path, published):
+def test_labels_in_another_order_are_noticed(synthetic, tmp_path, published):
     wrong = tmp_path / "wrong.h5"
-    index = read_index(twin)
-    with h5py.File(twin) as file:
+    index = read_index(synthetic)
+    with h5py.File(synthetic) as file:
         some = index.snrs >= 20
         write(wrong, (index.labels[some] + 1) % 24, index.snrs[some], file["X"][some])
     facts = fidelity(wrong, [str(published("AaronNet32plusplus"))])
@@ -107,7 +107,7 @@ def test_labels_in_another_order_are_noticed(twin, tmp_path, published):
     assert facts["networks"][0]["mistaken_for"][5] == "QPSK"
 
 
-def test_of_real_data_only_the_test_frames_are_asked(twin, tmp_path, published):
+def test_of_real_data_only_the_test_frames_are_asked(synthetic, tmp_path, published):
     labels = np.repeat([4, 5], 10)
     path = write(tmp_path / "real.h5", labels, np.full(20, 30))
     facts = fidelity(path, [str(published("AaronNet32plusplus"))])
@@ -115,7 +115,7 @@ def test_of_real_data_only_the_test_frames_are_asked(twin, tmp_path, published):
     assert facts["frames"] == len(tested) == 2
 
 
-def test_names_of_published_networks(twin, published, tmp_path):
+def test_names_of_published_networks(synthetic, published, tmp_path):
     file = published("AaronNet32plusplus")
     few = tmp_path / "few.h5"
     write(few, np.arange(24), np.full(24, 30), np.zeros((24, 1024, 2), np.float32), synthetic=True)

@@ -27,7 +27,7 @@ def python(code: str, **options) -> subprocess.Popen:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    path = tmp_path_factory.mktemp("synthesis") / "twin.h5"
+    path = tmp_path_factory.mktemp("synthesis") / "synthetic.h5"
     facts = write_dataset(path, BLOCK + 10, seed=3, jobs=1, snrs=SNRS)
     assert facts["frames"] == 24 * 3 * (BLOCK + 10)
     assert facts["resumed_at"] == 0

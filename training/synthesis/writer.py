@@ -24,7 +24,7 @@ from models.console import Progress
 from models.errors import BadInput
 from models.files import writable_folder
 from training.synthesis.compress import write_compressed
-from training.synthesis.frames import BLOCK, RECIPE_VERSION, block
+from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block
 from training.synthesis.sink import new_hdf5
 
 _FRAME_BYTES = FRAME * 2 * 4

@@ -15,8 +15,8 @@ from models.checkpoint import build_network
 from models.errors import BadInput
 from tests.tiny import TINY
 from training import pictures
+from training.comparison import layer_sparsity, measure, write_report
 from training.prune import magnitude, prune_least
-from training.report import layer_sparsity, measure, write_report
 from training.twin import initialise_ranges
 
 

@@ -21,7 +21,7 @@ from training.module import prunable
 from training.structured import parameters
 from training.twin import quantized_weight
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
 
 
 def measure(

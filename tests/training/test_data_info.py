@@ -6,13 +6,13 @@ import pytest
 from deploy.board.radioml import CLASSES, read_index
 from models.errors import BadInput
 from tests.training.radioml_files import grid, write
-from training.inspect import describe, draw, sample_rows
+from training.data_info import describe, draw, sample_rows
 from training.synthesis import write_dataset
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory):
-    path = tmp_path_factory.mktemp("inspect") / "twin.h5"
+def synthetic(tmp_path_factory):
+    path = tmp_path_factory.mktemp("inspect") / "synthetic.h5"
     write_dataset(path, 3, seed=1, snrs=(0, 30))
     return path
 
@@ -65,22 +65,22 @@ def test_sampled_rows_are_spread_over_each_cell(tmp_path):
         sample_rows(index, 0)
 
 
-def test_picture(twin, tmp_path):
+def test_picture(synthetic, tmp_path):
     picture = tmp_path / "a.svg"
-    facts = draw(twin, picture, snr=0)
+    facts = draw(synthetic, picture, snr=0)
     # The picture itself says what it shows.
     assert "synthetic" in picture.read_text()
     assert facts["data_label"] == "synthetic (recipe 1, seed 1)"
     assert list(facts["rows"]) == list(CLASSES)
-    index = read_index(twin)
+    index = read_index(synthetic)
     for name, row in facts["rows"].items():
         assert CLASSES[index.labels[row]] == name
         assert index.snrs[row] == 0
 
 
-def test_pictures_that_cannot_be(twin, tmp_path):
+def test_pictures_that_cannot_be(synthetic, tmp_path):
     with pytest.raises(BadInput, match="no frames at 2 dB; it has 0, 30"):
-        draw(twin, tmp_path / "a.png", snr=2)
+        draw(synthetic, tmp_path / "a.png", snr=2)
     with pytest.raises(BadInput, match="no picture format"):
-        draw(twin, tmp_path / "a.doc")
+        draw(synthetic, tmp_path / "a.doc")
     assert not list(tmp_path.iterdir())
