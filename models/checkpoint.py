@@ -8,6 +8,7 @@ Format (`torch.save`, loads with `weights_only=True`):
 dict, as the original authors published them, loads too: its configuration is read off the shapes.
 """
 
+import io
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -69,7 +70,14 @@ def save(path: str | Path, network: nn.Module, config: NetConfig, info: dict[str
     state = {key: tensor.detach().cpu() for key, tensor in network.state_dict().items()}
     content = {"format": FORMAT, "config": config.to_dict(), "info": info, "state_dict": state}
     with atomic(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(packed(content))
+
+
+def packed(content: Any) -> bytes:
+    """Return what `torch.save` writes; its own writer raises no OSError on a full disk."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
 
 
 def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:

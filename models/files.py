@@ -51,6 +51,24 @@ def writable_folder(path: str | Path) -> Path:
     return path
 
 
+def check_target(path: str | Path | None) -> None:
+    """Find out before any work, and without touching anything, that a file cannot be written.
+
+    Raises:
+        BadInput: `path` is a folder, or its folder cannot be written to or created.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise BadInput(f"cannot write {path}: it is a folder")
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadInput(f"cannot write {path}: {folder} is no folder that can be written to")
+
+
 def existing_file(path: str | Path, what: str = "file") -> Path:
     """Return `path` as a Path if it is a readable file.
 

@@ -11,6 +11,7 @@ shows it against Brevitas). Rounding to nearest would not do: it moves values on
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import mmap
@@ -82,6 +83,16 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of all frames, classes and SNRs, whatever file they came from."""
+        found = hashlib.sha256(self.index.labels.tobytes())
+        found.update(self.index.snrs.tobytes())
+        with (self._folder / "frames.i16").open("rb") as file:
+            while part := file.read(1 << 20):
+                found.update(part)
+        return found.hexdigest()
 
     def __getstate__(self) -> dict:
         return {"folder": self._folder, "index": self.index}

@@ -1,5 +1,6 @@
 """Commands that train: `train` and `prune`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +29,7 @@ Data = Annotated[
     typer.Option(help=f"{DATA}; without one, fresh frames are synthesised without end."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and logs.")]
-Batch = Annotated[int, typer.Option(min=1, help="Frames a batch and process.")]
+Batch = Annotated[int, typer.Option(min=1, max=1 << 16, help="Frames a batch and process.")]
 MinSnr = Annotated[int, typer.Option(help="Leave frames below so many dB out of training.")]
 Teacher = Annotated[str | None, typer.Option(help="Checkpoint of a network to learn from.")]
 Share = Annotated[float, typer.Option(min=0, max=1, help="The teacher's part of the loss.")]
@@ -74,7 +75,7 @@ def _distillation(teacher: str | None, share: float, temperature: float) -> "Dis
     return Distillation(checkpoints.load(teacher).network, share, temperature)
 
 
-def _hardware(
+def _where(
     device: str,
     processes: int,
     nodes: int,
@@ -84,9 +85,21 @@ def _hardware(
     batch: int,
 ) -> dict[str, Any]:
     """Return what `training.train.train` needs to know about where to run."""
+    import torch
+
     from models.errors import BadInput
 
     gpu = torch_device(device) == "cuda"
+    if gpu and processes > torch.cuda.device_count():
+        raise BadInput(f"{processes} processes, a GPU each: there are {torch.cuda.device_count()}")
+    started = os.environ.get("WORLD_SIZE")
+    if nodes > 1 and started is None:
+        raise BadInput(f"{nodes} machines: start the command on each of them with torchrun")
+    if started is not None and started != str(processes * nodes):
+        raise BadInput(
+            f"{started} processes were started, and {processes} on each of {nodes} machines asked "
+            "for; --processes and --nodes must say what torchrun does"
+        )
     if precision == "auto":
         precision = "bf16-mixed" if gpu else "32-true"
     if precision not in ("32-true", "bf16-mixed", "16-mixed"):
@@ -159,8 +172,9 @@ def train(
     from models.config import CONFIGS
     from models.console import print_table
     from models.errors import BadInput
-    from models.files import write_json
+    from models.files import check_target, write_json
     from training.module import Recipe
+    from training.processes import first_process
     from training.train import train as run
 
     changes = {
@@ -189,13 +203,19 @@ def train(
         ema=ema,
         patience=patience,
     )
+    where = _where(device, processes, nodes, precision, data, epoch_frames, batch_size)
+    distillation = _distillation(teacher, teacher_share, temperature)
+    check_target(json)
+    source = _source(data, batch_size, min_snr, seed, epoch_frames)
     best = run(
-        *(start, _source(data, batch_size, min_snr, seed, epoch_frames), out, recipe),
-        distillation=_distillation(teacher, teacher_share, temperature),
+        *(start, source, out, recipe),
+        distillation=distillation,
         seed=seed,
         resume=resume,
-        **_hardware(device, processes, nodes, precision, data, epoch_frames, batch_size),
+        **where,
     )
+    if not first_process():
+        return
     made = checkpoints.load(best)
     info = made.info
     facts = {
@@ -267,61 +287,72 @@ def prune(
     from models import checkpoint as checkpoints
     from models.console import err, print_table
     from models.errors import BadInput, CheckFailed
-    from models.files import write_json
-    from training import prune_run
+    from models.files import check_target, write_json
+    from training.plans import Feedback, FixedSteps, Plan, Row, Towards, repeated
+    from training.processes import first_process
+    from training.prune_run import Retraining
+    from training.prune_run import prune as run
 
     start = checkpoints.load(checkpoint)
     if sum((steps is not None, feedback, target_score is not None)) > 1:
         raise BadInput("choose one of --steps, --feedback and --target-score")
+    plan: Plan
     if target_score is not None:
-        plan = prune_run.towards(target_score, iterations or 1, start, out, method)
+        plan = Towards(target_score, iterations or 1, method)
     elif feedback:
-        plan = prune_run.feedback(percent / 100, most=iterations or 50)
+        plan = Feedback(percent / 100, most=iterations or 50)
     else:
-        shares = prune_run.repeated(percent / 100) if steps is None else percentages(steps)
-        plan = prune_run.fixed_steps(shares[:iterations])
+        shares = repeated(percent / 100) if steps is None else percentages(steps)
+        plan = FixedSteps(shares[:iterations])
+    retraining = Retraining(rounds, t0, lr, threshold)
+    where = _where(device, processes, 1, precision, data, epoch_frames, batch_size)
+    distillation = _distillation(teacher, teacher_share, temperature)
+    check_target(json)
 
-    def told(row: dict[str, Any]) -> None:
-        err.print(
-            f"iteration {row['iteration']}: accuracy {row['accuracy']:.4f}, score "
-            f"{row['score']:.6f}, {row['nonzero_weights']} weights"
-        )
+    def told(row: Row) -> None:
+        if first_process():
+            err.print(
+                f"iteration {row.iteration}: accuracy {row.accuracy:.4f}, score {row.score:.6f}, "
+                f"{row.nonzero_weights} weights"
+            )
 
-    facts = prune_run.prune(
-        *(start, _source(data, batch_size, min_snr, seed, epoch_frames), out, plan),
-        prune_run.Retraining(rounds, t0, lr, threshold),
+    source = _source(data, batch_size, min_snr, seed, epoch_frames)
+    table = run(
+        *(start, source, out, plan, retraining),
         method=method,
-        distillation=_distillation(teacher, teacher_share, temperature),
+        distillation=distillation,
         resume=resume,
         report=told,
         seed=seed,
-        **_hardware(device, processes, 1, precision, data, epoch_frames, batch_size),
+        **where,
     )
+    if not first_process():
+        return
     if json:
-        write_json(json, facts)
+        write_json(json, table.to_dict())
     print_table(
-        f"{start.config.name} pruned ({facts['data_label']})",
+        f"{table.network} pruned ({table.data_label})",
         ("iteration", "from", "pruned", "accuracy", "score", "weights", "parameters", ""),
         (
             (
-                row["iteration"],
-                "start" if row["parent"] < 0 else row["parent"],
-                f"{row['fraction']:.1%}",
-                f"{row['accuracy']:.4f}",
-                f"{row['score']:.6f}",
-                f"{row['nonzero_weights']:,}",
-                f"{row['parameters']:,}",
-                "best" if row["iteration"] == facts["best"] else "",
+                row.iteration,
+                "start" if row.parent < 0 else row.parent,
+                f"{row.fraction:.1%}",
+                f"{row.accuracy:.4f}",
+                f"{row.score:.6f}",
+                f"{row.nonzero_weights:,}",
+                f"{row.parameters:,}",
+                "best" if row.iteration == table.best else "",
             )
-            for row in facts["rows"]
+            for row in table.rows
         ),
     )
-    if facts["best"] is None:
+    if table.best is None:
         raise CheckFailed(f"no iteration kept an accuracy above {threshold}; all are in {out}")
 
 
-def percentages(text: str) -> list[float]:
-    """Read "50,30,20" as [0.5, 0.3, 0.2].
+def percentages(text: str) -> tuple[float, ...]:
+    """Read "50,30,20" as (0.5, 0.3, 0.2).
 
     Raises:
         BadInput: a part is no percentage.
@@ -329,7 +360,8 @@ def percentages(text: str) -> list[float]:
     from models.errors import BadInput
 
     try:
-        shares = [float(part) / 100 for part in text.strip("[] ").replace(",", " ").split()]
+        parts = text.strip("[] ").replace(",", " ").split()
+        shares = tuple(float(part) / 100 for part in parts)
     except ValueError as error:
         raise BadInput(f"percentages are numbers separated by commas, not {text!r}") from error
     if not shares or any(not 0 < share < 1 for share in shares):

@@ -7,6 +7,7 @@ whole batches (`batch_size=None`), since one gather per batch is what makes them
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -19,6 +20,7 @@ from deploy.board.split import Split, official_split
 from models.console import Progress
 from models.errors import BadInput
 from training.cache import Cache, open_cache
+from training.processes import die_with_parent
 from training.synthesis import RECIPE_VERSION, synthesise
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -82,6 +84,13 @@ class LabelledData(lightning.LightningDataModule):
     label: str
     batch_size: int
     first_epoch: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain types that tell these batches from others; known after `setup`.
+
+        Frames count by what they are, not by the file that they lie in.
+        """
+        raise NotImplementedError
 
 
 class Batches(DistributedSampler):
@@ -226,6 +235,15 @@ class RadioMLData(LabelledData):
             self.split = official_split(cache.index, self.min_snr)
             self.frames = CachedFrames(cache)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what the batches follow from."""
+        return {
+            "frames": self.frames.cache.digest,
+            "batch size": self.batch_size,
+            "min SNR": self.min_snr,
+            "seed": self.seed,
+        }
+
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of the training rows, all of full size."""
         self.frames.cache.fetch()
@@ -273,6 +291,16 @@ class SyntheticData(LabelledData):
         self.frames_per_epoch, self.test_frames = frames_per_epoch, test_frames
         self.workers = max((os.cpu_count() or 1) - 1, 0) if workers is None else workers
         self.label = f"synthetic (recipe {RECIPE_VERSION}, on the fly, seed {seed})"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the batches follow from."""
+        return {
+            "frames": self.label,
+            "batch size": self.batch_size,
+            "min SNR": self.min_snr,
+            "frames an epoch": self.frames_per_epoch,
+            "test frames": self.test_frames,
+        }
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this epoch, which no other epoch gives."""
@@ -331,5 +359,6 @@ def _loader(frames: Dataset, sampler: DistributedSampler, workers: int | None) -
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=die_with_parent,
         pin_memory=gpu,
     )

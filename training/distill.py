@@ -1,11 +1,15 @@
 """Knowledge distillation: a small network learns what a larger one makes of each frame."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.errors import BadInput
+from training.runs import digest_of
 from training.twin import Twin
 
 
@@ -22,6 +26,22 @@ class Distillation:
     teacher: nn.Module
     share: float = 0.5
     temperature: float = 3.0
+
+    def __post_init__(self):
+        if not 0 <= self.share <= 1:
+            raise BadInput(f"the teacher's part lies between 0 and 1, not {self.share}")
+        if not 0 < self.temperature < math.inf:
+            raise BadInput(f"a temperature is positive, not {self.temperature}")
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain types that tell this from another way to learn (`training.runs`)."""
+        network: Any = self.teacher  # all of ours have a configuration
+        return {
+            "weights": digest_of(self.teacher),
+            "network": network.config.to_dict(),
+            "share": self.share,
+            "temperature": self.temperature,
+        }
 
     def loss(self, frames: Tensor, scores: Tensor, plain: Tensor) -> Tensor:
         """Return share * T^2 KL(teacher || student) + (1 - share) * plain.

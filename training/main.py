@@ -98,10 +98,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
     if not 0 <= flags.st_snr < len(SNRS):
         raise BadInput(f"--st_snr is an index from 0 to {len(SNRS) - 1}, not {flags.st_snr}")
-    log = Log(writable_folder(flags.out_folder) / "log.txt")
-    log(f"flags: {vars(flags)}")
     data = RadioMLData(Path(flags.dset_path) / DATA_FILE, flags.bsize, min_snr=SNRS[flags.st_snr])
     data.setup()
+    log = Log(writable_folder(flags.out_folder) / "log.txt")
+    log(f"flags: {vars(flags)}")
     log(f"data: {data.label}; trained from {SNRS[flags.st_snr]} dB, tested on all SNRs")
     {TEST: _test, TRAIN: _train, PRUNE: _prune}[flags.action](flags, data, log)
 
@@ -122,19 +122,26 @@ class Log:
 def _train(flags: argparse.Namespace, data: Any, log: Log) -> None:
     from models import checkpoint as checkpoints
     from models.config import named_config
+    from models.files import atomic
     from training.module import Recipe
+    from training.runs import RECORD
     from training.train import train
 
     config = named_config(flags.model).changed(input_bits=flags.nbits)
     recipe = Recipe(epochs=flags.eps, lr=flags.lr, t0=flags.t0, weight_decay=flags.w_dec)
-    best = train(config, data, flags.out_folder, recipe, **_device(flags, log))
+    # A folder of its own: pruning has a best.pth, too.
+    folder = Path(flags.out_folder) / "training"
+    result = Path(flags.out_folder) / "submission_unpruned.pth"
+    if result.exists() and not (folder / RECORD).is_file():
+        raise BadInput(f"{result} is not of a training in {folder}; choose another --out_folder")
+    best = train(config, data, folder, recipe, **_device(flags, log))
     for row in checkpoints.load(best.with_name("last.pth")).info["history"]:
         log(
             f"epoch {row['epoch']}: loss {row['train_loss']:.4f}, train accuracy "
             f"{row['train_accuracy']:.4f}, test accuracy {row['val_accuracy']:.4f}"
         )
-    result = Path(flags.out_folder) / "submission_unpruned.pth"
-    shutil.copyfile(best, result)
+    with atomic(result) as temporary:
+        shutil.copyfile(best, temporary)
     log(f"best test accuracy {checkpoints.load(best).info['accuracy']:.4f}: {result}")
 
 
@@ -157,7 +164,8 @@ def _test(flags: argparse.Namespace, data: Any, log: Log) -> None:
 def _prune(flags: argparse.Namespace, data: Any, log: Log) -> None:
     from training.cli import percentages
     from training.module import Recipe
-    from training.prune_run import Retraining, fixed_steps, prune, repeated
+    from training.plans import FixedSteps, Row, repeated
+    from training.prune_run import Retraining, prune
 
     if flags.prn_list:
         shares = percentages(" ".join(flags.prn_list))
@@ -165,21 +173,21 @@ def _prune(flags: argparse.Namespace, data: Any, log: Log) -> None:
         shares = repeated(flags.prn_per / 100)
     log(f"{len(shares)} iterations: {', '.join(f'{share:.0%}' for share in shares)}")
 
-    def told(row: dict[str, Any]) -> None:
+    def told(row: Row) -> None:
         log(
-            f"iteration {row['iteration']}: accuracy {row['accuracy']:.4f}, score "
-            f"{row['score']:.6f}, nonzero weights {row['nonzero_weights']}: {row['checkpoint']}"
+            f"iteration {row.iteration}: accuracy {row.accuracy:.4f}, score {row.score:.6f}, "
+            f"nonzero weights {row.nonzero_weights}: {row.checkpoint}"
         )
 
-    facts = prune(
-        *(_checkpoint(flags, log), data, flags.out_folder, fixed_steps(shares)),
+    table = prune(
+        *(_checkpoint(flags, log), data, flags.out_folder, FixedSteps(shares)),
         Retraining(flags.ret_ep, flags.t0, flags.lr, THRESHOLD, Recipe(weight_decay=flags.w_dec)),
         report=told,
         **_device(flags, log),
     )
-    if facts["best"] is None:
+    if table.best is None:
         raise CheckFailed(f"no iteration kept an accuracy above {THRESHOLD}")
-    log(f"cheapest above {THRESHOLD}: iteration {facts['best']}, copied to best.pth")
+    log(f"cheapest above {THRESHOLD}: iteration {table.best}, copied to best.pth")
 
 
 def _checkpoint(flags: argparse.Namespace, log: Log) -> "Checkpoint":

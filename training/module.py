@@ -56,12 +56,25 @@ class Recipe:
                 f"{self.epochs} epochs, {self.float_epochs} of them in floating point: there must "
                 "be at least one, and no more in floating point than in all"
             )
-        if self.lr <= 0 or (self.quantized_lr or 1) <= 0:
-            raise BadInput(f"a learning rate must be positive, not {self.lr}, {self.quantized_lr}")
-        if self.t0 < 0 or self.weight_decay < 0 or not 0 <= self.label_smoothing < 1:
+        for rate in (self.lr, self.quantized_lr):
+            if rate is not None and not 0 < rate < math.inf:
+                raise BadInput(f"a learning rate is a positive number, not {rate}")
+        if (
+            self.t0 < 0
+            or not 0 <= self.weight_decay < math.inf
+            or not 0 <= self.label_smoothing < 1
+        ):
             raise BadInput("t0 and weight decay must not be negative, label smoothing below 1")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise BadInput(
+                f"the bound of the gradient's norm is a positive number, not {self.clip}"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise BadInput(f"the decay of the average must lie between 0 and 1, not {self.ema}")
+        if self.patience is not None and self.patience < 1:
+            raise BadInput(f"patience lasts at least one epoch, not {self.patience}")
+        if self.stop_above is not None and not self.stop_above < 1:
+            raise BadInput(f"no accuracy exceeds {self.stop_above}: the threshold lies below 1")
 
     def rate(self, epoch: float) -> float:
         """Return the learning rate at a fractional epoch, as a share of `lr`."""
@@ -195,6 +208,11 @@ class Classifier(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Add a row to the history (validation has run by now)."""
         loss, accuracy, frames = self._totals("train")
+        if not math.isfinite(loss):
+            raise BadInput(
+                f"training diverged: the loss of epoch {self.current_epoch} is {loss}; take a "
+                "lower learning rate, or bound the gradient (--clip)"
+            )
         val_loss, val_accuracy, _ = self._totals("val")
         self.history.append(
             {

@@ -1,14 +1,13 @@
 """Prune, retrain, count, again: runs that keep every iteration and can be interrupted anywhere.
 
-Which weights to prune next follows from the rows of the table alone (`plan` functions), and each
+Which weights to prune next follows from the rows of the table alone (`training.plans`), and each
 retraining resumes by itself, so `prune.json` is all the state there is.
 """
 
 import json
-import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,119 +16,25 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.cost import inference_cost
 from models.errors import BadInput
-from models.files import atomic, writable_folder, write_json
+from models.files import atomic, write_json
 from models.published import ACCURACY_THRESHOLD
 from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Recipe
-from training.prune import METHODS, fraction_for_score, pruned
+from training.plans import Plan, Row, Step
+from training.processes import first_process, in_step
+from training.prune import METHODS, pruned
+from training.runs import Identity, open_run
 from training.structured import narrowed, parameters
-from training.train import digest_of, train
+from training.train import identity_of, train
 
 TABLE, BEST = "prune.json", "best.pth"
-Row = dict[str, Any]
+MADE = (TABLE, BEST, "iteration_[0-9]*.pth", "work_[0-9]*")
 Cut = Callable[[Checkpoint, float], Checkpoint]
 CUTS: dict[str, Cut] = {
     **{method: partial(pruned, method=method) for method in METHODS},
     "channels": narrowed,
 }
-
-
-@dataclass(frozen=True)
-class Step:
-    """What to do next: prune `fraction` of what iteration `parent` left (-1: the start)."""
-
-    parent: int
-    fraction: float
-
-
-Plan = Callable[[Sequence[Row]], Step | None]
-
-
-def fixed_steps(fractions: Sequence[float]) -> Plan:
-    """Prune the given shares, one iteration each, whatever becomes of the accuracy."""
-
-    def plan(rows: Sequence[Row]) -> Step | None:
-        done = len(rows)
-        return Step(done - 1, fractions[done]) if done < len(fractions) else None
-
-    return plan
-
-
-def towards(score: float, iterations: int, start: Checkpoint, folder: Path, method: str) -> Plan:
-    """Prune down to an official score in equal ratios, so many iterations.
-
-    Args:
-        score: of the last iteration, at most.
-        iterations: 1 or more.
-        start: what the first prunes.
-        folder: of the run, where the later ones find what they prune.
-        method: a single-weight one (`training.prune.METHODS`).
-
-    Raises:
-        BadInput: `start` costs no more than that already.
-    """
-    if method not in METHODS:
-        raise BadInput(f"a target score is for single weights: --method {' or '.join(METHODS)}")
-
-    def fraction(parent: Checkpoint, now: float, left: int) -> float:
-        goal = score * (now / score) ** (1 - 1 / left)
-        return fraction_for_score(parent, goal, method)
-
-    # At once rather than in the plan: a target that is met already ends it before any work.
-    first = Step(-1, fraction(start, inference_cost(start)["score"], iterations))
-
-    def plan(rows: Sequence[Row]) -> Step | None:
-        done = len(rows)
-        if not done:
-            return first
-        # Retraining may round weights to zero and get there earlier.
-        if done >= iterations or rows[-1]["score"] <= score:
-            return None
-        parent = checkpoints.load(_path(folder, done - 1))
-        return Step(done - 1, fraction(parent, rows[-1]["score"], iterations - done))
-
-    return plan
-
-
-def repeated(fraction: float, left: float = 0.01) -> list[float]:
-    """Return as many equal steps as leave the share `left` of the weights, as published.
-
-    Raises:
-        BadInput: the fraction is out of range.
-    """
-    if not 0 < fraction < 1:
-        raise BadInput(f"a share to prune lies between 0 and 1, not {fraction}")
-    return [fraction] * int(math.log(left) / math.log(1 - fraction))
-
-
-def feedback(first: float, *, shrink: float = 0.5, smallest: float = 0.01, most: int = 50) -> Plan:
-    """Prune until the threshold is missed, then go back to the last good weights in smaller steps.
-
-    Feedback magnitude pruning, after the winning entry of ITU-ML5G-PS-007 that used it.
-
-    Args:
-        first: share of the first step.
-        shrink: what a miss multiplies the step with.
-        smallest: end below this step.
-        most: iterations.
-
-    Raises:
-        BadInput: a share is out of range.
-    """
-    if not (0 < first < 1 and 0 < shrink < 1 and smallest > 0):
-        raise BadInput("steps and their shrinking lie between 0 and 1")
-
-    def plan(rows: Sequence[Row]) -> Step | None:
-        parent, fraction = -1, first
-        for row in rows:
-            if row["good"]:
-                parent = row["iteration"]
-            else:
-                fraction *= shrink
-        return Step(parent, fraction) if fraction >= smallest and len(rows) < most else None
-
-    return plan
 
 
 @dataclass(frozen=True)
@@ -153,17 +58,58 @@ class Retraining:
     def __post_init__(self):
         if self.rounds < 1 or self.t0 < 1:
             raise BadInput("retraining takes at least one round of one epoch")
+        self.round(1)  # what is out of range is told before any work
 
     def round(self, number: int) -> Recipe:
         """Return the recipe of round 1, 2, ..."""
-        changes = {
-            "epochs": number * self.t0,
-            "t0": self.t0,
-            "lr": self.lr,
-            "float_epochs": 0,
-            "stop_above": self.threshold,
-        }
-        return Recipe(**{**asdict(self.recipe), **changes})
+        return replace(
+            self.recipe,
+            epochs=number * self.t0,
+            t0=self.t0,
+            lr=self.lr,
+            float_epochs=0,
+            stop_above=self.threshold,
+        )
+
+
+@dataclass
+class Table:
+    """What a pruning run has come to; `prune.json`.
+
+    Attributes:
+        network: name of the start's configuration.
+        data_label: what was retrained and tested on.
+        threshold: accuracy that counts as good.
+        identity: what the run is; see `training.runs`.
+        rows: the iterations.
+        best: number of the cheapest good one; None if there is none.
+    """
+
+    network: str
+    data_label: str
+    threshold: float
+    identity: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+    best: int | None = None
+
+    def add(self, row: Row) -> None:
+        """Add an iteration and find the best anew."""
+        self.rows.append(row)
+        good = [row for row in self.rows if row.good]
+        self.best = min(good, key=lambda row: row.score).iteration if good else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Table":
+        """Undo `to_dict`.
+
+        Raises:
+            TypeError, KeyError: something is missing or unknown.
+        """
+        return Table(**{**values, "rows": [Row(**row) for row in values["rows"]]})
 
 
 def prune(
@@ -178,7 +124,7 @@ def prune(
     resume: bool = True,
     report: Callable[[Row], None] = lambda row: None,
     **training: Any,
-) -> dict[str, Any]:
+) -> Table:
     """Prune and retrain as planned.
 
     Writes `iteration_NN.pth` for each iteration, `prune.json`, and `best.pth`, the cheapest
@@ -188,63 +134,81 @@ def prune(
         start: a trained network.
         data: to retrain and test on.
         out_folder: for all that.
-        plan: what to prune next (`fixed_steps`, `feedback`).
+        plan: what to prune next.
         retraining: None retrains as published.
         method: `l1` and `lamp` for single weights, `channels` for whole ones.
         distillation: a teacher to learn from while retraining.
-        resume: go on where an interrupted run of the same start stopped.
+        resume: go on where an interrupted run of the same request stopped.
         report: told each row as it is finished.
         training: more arguments of `training.train.train`.
 
-    Returns:
-        `rows`, a list of dicts (`iteration`, `parent`, `fraction`, `accuracy`, `good`, `score`,
-        `nonzero_weights`, `parameters`, `bit_ops`, `weight_bits`, `checkpoint`), `best` (index into
-        rows or None), `threshold`, `data_label`.
-
     Raises:
-        BadInput: the method is unknown, or the folder is unusable or holds another run.
+        BadInput: the method is unknown, there is nothing to prune, or the folder is unusable or
+            holds another run or other people's files.
     """
     if method not in CUTS:
         raise BadInput(f"unknown pruning method {method!r}; choose one of {', '.join(CUTS)}")
-    folder, retraining = writable_folder(out_folder), retraining or Retraining()
-    facts = _opened(folder, start, method, retraining, resume)
-    rows = facts["rows"]
-    threshold = retraining.threshold
-    while (step := plan(rows)) is not None:
-        parent = start if step.parent < 0 else checkpoints.load(_path(folder, step.parent))
-        number = len(rows)
+    folder, retraining = Path(out_folder), retraining or Retraining()
+
+    def weights(iteration: int) -> Checkpoint:
+        return start if iteration < 0 else checkpoints.load(_path(folder, iteration))
+
+    # Before any work: the target may be met already, or no channel small enough to remove.
+    step = plan.next([], weights)
+    if step is None:
+        raise BadInput("there is nothing to prune: the plan ends before its first step")
+    CUTS[method](start, step.fraction)
+    data.prepare_data()
+    data.setup("fit")
+    how = {
+        "method": method,
+        "plan": {"kind": type(plan).__name__, **asdict(plan)},  # type: ignore[call-overload]
+        "retraining": asdict(retraining),
+    }
+    identity = identity_of("pruning", start, data, how, distillation, **training)
+    open_run(folder, identity, MADE, resume)
+    table = _opened(folder, start, data, retraining, identity)
+    while (step := plan.next(table.rows, weights)) is not None:
+        number = len(table.rows)
         work = folder / f"work_{number:02d}"
-        result = _retrained(
-            CUTS[method](parent, step.fraction), data, work, retraining, distillation, training
-        )
-        loaded = checkpoints.load(result)
-        cost = inference_cost(loaded)
-        path = _path(folder, number)
-        with atomic(path) as temporary:
-            shutil.copyfile(result, temporary)
-        rows.append(
-            {
-                "iteration": number,
-                "parent": step.parent,
-                "fraction": step.fraction,
-                "accuracy": loaded.info["accuracy"],
-                "good": loaded.info["accuracy"] > threshold,
-                **{k: cost[k] for k in ("score", "bit_ops", "weight_bits", "nonzero_weights")},
-                "parameters": parameters(loaded.network),
-                "checkpoint": path.name,
-            }
-        )
-        good = [row for row in rows if row["good"]]
-        if good:
-            best = min(good, key=lambda row: row["score"])
-            facts["best"] = best["iteration"]
-            with atomic(folder / BEST) as temporary:
-                shutil.copyfile(folder / best["checkpoint"], temporary)
-        facts["data_label"] = data.label
-        write_json(folder / TABLE, facts)
-        shutil.rmtree(work)
-        report(rows[-1])
-    return facts
+        cut = CUTS[method](weights(step.parent), step.fraction)
+        result = _retrained(cut, data, work, retraining, distillation, training)
+        table.add(_row(number, step, checkpoints.load(result), retraining.threshold))
+        in_step()  # all have read the result
+        if first_process():
+            _keep(folder, table, result)
+            shutil.rmtree(work)
+        in_step()
+        report(table.rows[-1])
+    return table
+
+
+def _row(number: int, step: Step, made: Checkpoint, threshold: float) -> Row:
+    cost, accuracy = inference_cost(made), made.info["accuracy"]
+    return Row(
+        iteration=number,
+        parent=step.parent,
+        fraction=step.fraction,
+        accuracy=accuracy,
+        good=accuracy > threshold,
+        score=cost["score"],
+        bit_ops=cost["bit_ops"],
+        weight_bits=cost["weight_bits"],
+        nonzero_weights=cost["nonzero_weights"],
+        parameters=parameters(made.network),
+        checkpoint=_path(Path(), number).name,
+    )
+
+
+def _keep(folder: Path, table: Table, result: Path) -> None:
+    """Write the last iteration's checkpoint, the best one, and the table, which counts them."""
+    copies = {table.rows[-1].checkpoint: result}
+    if table.best is not None:
+        copies[BEST] = folder / table.rows[table.best].checkpoint
+    for name, source in copies.items():
+        with atomic(folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+    write_json(folder / TABLE, table.to_dict())
 
 
 def _retrained(
@@ -268,38 +232,25 @@ def _retrained(
 
 
 def _opened(
-    folder: Path, start: Checkpoint, method: str, retraining: Retraining, resume: bool
-) -> dict[str, Any]:
-    identity = {
-        "start": digest_of(start),
-        "method": method,
-        "retraining": asdict(retraining),
-    }
-    table = folder / TABLE
-    if not resume:
-        for path in (table, folder / BEST, *folder.glob("iteration_*.pth")):
-            path.unlink(missing_ok=True)
-        for path in folder.glob("work_*"):
-            shutil.rmtree(path)
-    if not table.is_file():
-        return {
-            "rows": [],
-            "best": None,
-            "threshold": retraining.threshold,
-            "network": start.config.name,
-            "identity": identity,
-        }
+    folder: Path,
+    start: Checkpoint,
+    data: LabelledData,
+    retraining: Retraining,
+    identity: Identity,
+) -> Table:
+    """Return the table of the run in `folder`; what a killed one left of finished work goes."""
+    path = folder / TABLE
+    if not path.is_file():
+        told = {"start": identity.start, **identity.how}
+        return Table(start.config.name, data.label, retraining.threshold, told)
     try:
-        facts = json.loads(table.read_text())
-        same = facts["identity"] == identity
-    except (ValueError, KeyError) as error:
-        raise BadInput(f"{table} is damaged; use --no-resume to start anew") from error
-    if not same:
-        raise BadInput(
-            f"{folder} holds another pruning run; choose another folder, or --no-resume to start "
-            "anew"
-        )
-    return facts
+        table = Table.from_dict(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} is damaged; use --no-resume to start anew") from error
+    if first_process():
+        for number in range(len(table.rows)):
+            shutil.rmtree(folder / f"work_{number:02d}", ignore_errors=True)
+    return table
 
 
 def _path(folder: Path, iteration: int) -> Path:

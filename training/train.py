@@ -1,5 +1,6 @@
 """Training runs: a folder with everything that is needed to continue, compare and use them.
 
+out/run.json             what the run is (`training.runs`), written first
 out/last.pth, best.pth   checkpoints as every command takes them, config and origin inside
 out/state.ckpt           Lightning's state after the last finished epoch, for exact resume
 out/metrics.csv          one row an epoch
@@ -24,21 +25,25 @@ import lightning
 import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, build_network
 from models.config import NetConfig
 from models.errors import BadInput
-from models.files import atomic, writable_folder
+from models.files import atomic
 from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Classifier, Recipe
+from training.processes import die_with_parent, end_when_told, started_by_a_run
+from training.runs import Identity, Kind, digest_of, open_run
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 Precision = Literal["64-true", "32-true", "bf16-mixed", "16-mixed"]
 
-STATE, LAST, BEST = "state.ckpt", "last.pth", "best.pth"
+STATE, LAST, BEST, METRICS = "state.ckpt", "last.pth", "best.pth", "metrics.csv"
+MADE = (STATE, LAST, BEST, METRICS, "tensorboard")
 
 
 def train(
@@ -81,45 +86,50 @@ def train(
         callbacks: more Lightning callbacks.
 
     Raises:
-        BadInput: the folder cannot be written, holds another run, or the data is unusable.
+        BadInput: the folder cannot be written, holds another run or other people's files, or the
+            data is unusable.
     """
     recipe = recipe or Recipe()
-    folder = writable_folder(out_folder)
+    if not 0 <= seed < 2**32:
+        raise BadInput(f"a seed lies between 0 and {2**32 - 1}, not {seed}")
+    if started_by_a_run():
+        die_with_parent()
     _quiet()
     _keep_memory()
+    data.prepare_data()
+    data.setup("fit")
+    identity = identity_of(
+        *("training", start, data, asdict(recipe), distillation),
+        seed=seed,
+        precision=precision,
+        devices=devices,
+        num_nodes=num_nodes,
+        batches_per_epoch=batches_per_epoch,
+    )
+    folder = open_run(out_folder, identity, MADE, resume)
     lightning.seed_everything(seed, verbose=False)
-    if isinstance(start, NetConfig):
-        config, info, digest = start, {}, None
-        network = build_network(config)
-    else:
-        config, info, digest = start.config, start.info, digest_of(start)
-        network = build_network(config)
+    config, info = (start.config, start.info) if isinstance(start, Checkpoint) else (start, {})
+    network = build_network(config)
+    if isinstance(start, Checkpoint):
         network.load_state_dict(start.network.state_dict())
-    identity = {
-        "config": config.to_dict(),
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "batches_per_epoch": batches_per_epoch,
-        "start": digest,
-    }
-    if not resume:
-        for name in (STATE, LAST, BEST, "metrics.csv"):
-            (folder / name).unlink(missing_ok=True)
     state = folder / STATE
-    model = Classifier(network, recipe, fresh=digest is None, distillation=distillation)
+    model = Classifier(network, recipe, fresh=identity.start is None, distillation=distillation)
     keeper = Keeper(folder, config, data, dict(info), identity)
-    epoch = data.first_epoch = _finished_epochs(state, identity) if state.is_file() else 0
-    processes = devices if isinstance(devices, int) else len(devices)
+    epoch, over = _progress(state) if resume and state.is_file() else (0, False)
+    if over or epoch >= recipe.epochs:
+        return _best(folder, recipe)
+    data.first_epoch = epoch
     trainer = lightning.Trainer(
         max_epochs=recipe.epochs,
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
         # Ranges are unused in floating point, and the averaged weights always.
-        strategy="ddp_find_unused_parameters_true" if processes * num_nodes > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if identity.processes > 1 else "auto",
         precision=precision,
         gradient_clip_val=recipe.clip,
         callbacks=[*_stoppers(recipe), *_bar(progress), *callbacks, keeper],
+        plugins=[WholeFiles()],
         logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -130,16 +140,69 @@ def train(
         limit_train_batches=batches_per_epoch,
         log_every_n_steps=50,
     )
-    trainer.fit(model, datamodule=data, ckpt_path=state if epoch else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=state if epoch else None, weights_only=True)
+    except SystemExit as end:
+        if end.code == 1:  # how Lightning ends a process that was interrupted
+            raise KeyboardInterrupt from None
+        raise
+    return _best(folder, recipe)
+
+
+def identity_of(
+    kind: Kind,
+    start: NetConfig | Checkpoint,
+    data: LabelledData,
+    how: dict[str, Any],
+    distillation: Distillation | None,
+    *,
+    seed: int = 0,
+    precision: str = "32-true",
+    devices: int | list[int] = 1,
+    num_nodes: int = 1,
+    batches_per_epoch: int | None = None,
+    **_: Any,
+) -> Identity:
+    """Return what tells a run from others; the arguments are those of `train`.
+
+    Args:
+        how: the recipe, or what else there is to say about how it works.
+    """
+    return Identity(
+        kind=kind,
+        network=(start.config if isinstance(start, Checkpoint) else start).to_dict(),
+        start=digest_of(start.network) if isinstance(start, Checkpoint) else None,
+        how=how,
+        data=data.identity(),
+        teacher=None if distillation is None else distillation.identity(),
+        seed=seed,
+        precision=precision,
+        processes=(devices if isinstance(devices, int) else len(devices)) * num_nodes,
+        batches_per_epoch=batches_per_epoch,
+    )
+
+
+def _best(folder: Path, recipe: Recipe) -> Path:
     best = folder / BEST
-    if not best.is_file():
+    if best.is_file():
+        return best
+    if recipe.float_epochs == recipe.epochs:
         raise BadInput(
             f"{folder} has no quantized checkpoint: train for more than the "
             f"{recipe.float_epochs} epochs in floating point"
         )
-    return best
+    raise BadInput(f"{best} is gone, though the run is over; --no-resume trains anew")
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes Lightning's state beside the former one, then swaps."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write the state, whole or not at all."""
+        with atomic(path) as temporary:
+            temporary.write_bytes(checkpoints.packed(checkpoint))
 
 
 class Keeper(lightning_callbacks.Checkpoint):
@@ -151,21 +214,26 @@ class Keeper(lightning_callbacks.Checkpoint):
         config: NetConfig,
         data: LabelledData,
         info: dict[str, Any],
-        identity: dict[str, Any],
+        identity: Identity,
     ):
         self.folder, self.config, self.data = folder, config, data
         self.info, self.identity = info, identity
         self.best = -1.0
         self.seconds = 0.0
+        self.over = False
         self._started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an interruption."""
-        return {"best": self.best, "seconds": self.seconds, "identity": self.identity}
+        return {"best": self.best, "seconds": self.seconds, "over": self.over}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Undo `state_dict`."""
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def on_train_start(self, trainer: lightning.Trainer, model: lightning.LightningModule) -> None:
+        """Take the signal from Lightning, which has taken it by now."""
+        end_when_told()
 
     def on_train_epoch_start(
         self, trainer: lightning.Trainer, model: lightning.LightningModule
@@ -188,10 +256,8 @@ class Keeper(lightning_callbacks.Checkpoint):
                     self.best = row["val_accuracy"]
                     self._save(BEST, trainer, model)
             self._write_metrics(model.history)
-        temporary = self.folder / f".{STATE}.tmp"
-        trainer.save_checkpoint(temporary)  # all processes take part
-        if trainer.is_global_zero:
-            temporary.replace(self.folder / STATE)
+        self.over = trainer.should_stop  # the early stoppers come before this one
+        trainer.save_checkpoint(self.folder / STATE)  # all processes take part
 
     def _save(self, name: str, trainer: lightning.Trainer, model: Classifier) -> None:
         before = self.info
@@ -199,10 +265,10 @@ class Keeper(lightning_callbacks.Checkpoint):
             **before,
             "data_label": self.data.label,
             "accuracy": model.history[-1]["val_accuracy"],
-            "seed": self.identity["seed"],
+            "seed": self.identity.seed,
             "command": commands_after(before),
             "device": f"{trainer.num_devices} x {_device_name(trainer)}",
-            "recipe": self.identity["recipe"],
+            "recipe": self.identity.how,
             "epochs": before.get("epochs", 0) + len(model.history),
             "frames": before.get("frames", 0) + sum(row["frames"] for row in model.history),
             "wall_seconds": round(before.get("wall_seconds", 0) + self.seconds, 1),
@@ -212,7 +278,7 @@ class Keeper(lightning_callbacks.Checkpoint):
         checkpoints.save(self.folder / name, model.evaluated, self.config, info)
 
     def _write_metrics(self, history: list[dict[str, Any]]) -> None:
-        with atomic(self.folder / "metrics.csv") as temporary, temporary.open("w") as file:
+        with atomic(self.folder / METRICS) as temporary, temporary.open("w") as file:
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
@@ -227,31 +293,14 @@ def commands_after(info: dict[str, Any]) -> str:
     return f"{before}; {now}" if before else now
 
 
-def _finished_epochs(state: Path, identity: dict[str, Any]) -> int:
-    """Return how many epochs a state has behind it; refuse to go on with another run's."""
+def _progress(state: Path) -> tuple[int, bool]:
+    """Return how many epochs a state has behind it, and whether the run stopped there."""
     try:
         content = torch.load(state, map_location="cpu", weights_only=True)
-        (found,) = (s["identity"] for s in content["callbacks"].values() if "identity" in s)
+        (over,) = (kept["over"] for kept in content["callbacks"].values() if "over" in kept)
+        return len(content["history"]), over
     except (RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
         raise BadInput(f"{state} is damaged; use --no-resume to start anew") from error
-    for key in identity:
-        if found.get(key) != identity[key]:
-            raise BadInput(
-                f"{state.parent} holds a run with another {key}; choose another folder, or "
-                "--no-resume to start anew"
-            )
-    return len(content["history"])
-
-
-def digest_of(start: Checkpoint) -> str:
-    """Identify a checkpoint by its weights: files differ in when they were written."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(start.network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _stoppers(recipe: Recipe) -> list[lightning.Callback]:

@@ -1,5 +1,6 @@
 """Pruning removes what it says, keeps zeros through export, and runs can be interrupted."""
 
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -16,8 +17,9 @@ from models.export import to_qonnx
 from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.module import Recipe, prunable
+from training.plans import Feedback, FixedSteps, Row, Towards, repeated
 from training.prune import fraction_for_score, lamp, pruned
-from training.prune_run import Retraining, feedback, fixed_steps, prune, repeated, towards
+from training.prune_run import Retraining, prune
 from training.structured import narrowed, parameters
 from training.twin import Twin
 
@@ -43,6 +45,7 @@ def cheap_cost(monkeypatch):
 
     monkeypatch.setattr("training.prune_run.inference_cost", cost)
     monkeypatch.setattr("training.prune.inference_cost", cost)
+    monkeypatch.setattr("training.plans.inference_cost", cost)
 
 
 def fresh(config: NetConfig) -> Checkpoint:
@@ -135,16 +138,17 @@ def test_lamp_is_the_papers_score():
 def test_target_score_in_steps(tmp_path, cheap_cost):
     start = fresh(WIDE)
     count = int((weights_of(start) != 0).sum())
-    plan = towards(count / 4, 2, start, tmp_path, "lamp")
-    facts = prune(
+    plan = Towards(count / 4, 2, "lamp")
+    table = prune(
         *(start, tiny_data(), tmp_path, plan, Retraining(1, 1, 0.001, 0.0)),
         method="lamp",
         progress=False,
     )
-    assert [row["score"] for row in facts["rows"]] == [count // 2, count // 4]
-    assert plan([{"score": count // 4 - 1}]) is None  # got there a step early
+    assert [row.score for row in table.rows] == [count // 2, count // 4]
+    early = replace(table.rows[0], score=count // 4 - 1)
+    assert plan.next([early], lambda _: start) is None
     with pytest.raises(BadInput, match="lamp"):
-        towards(100, 2, start, tmp_path, "channels")
+        Towards(100, 2, "channels")
 
 
 def norms_and_consumers(config: NetConfig) -> list[tuple[str, str]]:
@@ -197,12 +201,12 @@ def test_narrowed_networks_save_load_and_train(tmp_path, cheap_cost):
     loaded = checkpoints.load(tmp_path / "s.pth")
     assert loaded.config == smaller.config
     facts = prune(
-        *(start, tiny_data(), tmp_path / "run", fixed_steps([0.3])),
+        *(start, tiny_data(), tmp_path / "run", FixedSteps((0.3,))),
         Retraining(rounds=1, t0=1),
         method="channels",
         progress=False,
     )
-    assert facts["rows"][0]["parameters"] == parameters(smaller.network)
+    assert facts.rows[0].parameters == parameters(smaller.network)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, 0.01])
@@ -213,23 +217,48 @@ def test_useless_structured_fractions_are_refused(fraction):
 
 def test_plans():
     assert len(repeated(0.3)) == int(np.log(0.01) / np.log(0.7)) == 12
-    plan = fixed_steps([0.5, 0.2])
-    assert (plan([]).parent, plan([]).fraction) == (-1, 0.5)
-    row = {"iteration": 0, "good": False}
-    assert (plan([row]).parent, plan([row]).fraction) == (0, 0.2)
-    assert plan([row, row]) is None
+    assert repeated(0.9) == (0.9, 0.9) and repeated(0.995) == (0.995,)
+    plan = FixedSteps((0.5, 0.2))
+    assert next_of(plan, []) == (-1, 0.5)
+    assert next_of(plan, [False]) == (0, 0.2)
+    assert next_of(plan, [False, False]) is None
     # Good, good, miss: back to iteration 1 in half the step; good; miss; miss: the end.
-    back = feedback(0.4, smallest=0.1)
+    back = Feedback(0.4, smallest=0.1)
     good = [True, True, False, True, False]
-    rows = [{"iteration": i, "good": g} for i, g in enumerate(good)]
-    steps = [back(rows[:i]) for i in range(6)]
-    assert [s.parent for s in steps] == [-1, 0, 1, 1, 3, 3]
-    assert [s.fraction for s in steps] == pytest.approx([0.4, 0.4, 0.4, 0.2, 0.2, 0.1])
-    assert back([*rows, {"iteration": 5, "good": False}]) is None
+    steps = [next_of(back, good[:i]) for i in range(6)]
+    assert [parent for parent, _ in steps] == [-1, 0, 1, 1, 3, 3]
+    assert [share for _, share in steps] == pytest.approx([0.4, 0.4, 0.4, 0.2, 0.2, 0.1])
+    assert next_of(back, [*good, False]) is None
+
+
+def row(iteration: int, good: bool) -> Row:
+    return Row(iteration, iteration - 1, 0.1, 0.5, good, 0.1, 1, 1, 1, 1, "x.pth")
+
+
+def next_of(plan, good: list[bool]) -> tuple[int, float] | None:
+    step = plan.next([row(i, g) for i, g in enumerate(good)], lambda _: None)
+    return step and (step.parent, step.fraction)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        *(lambda share=share: repeated(share) for share in (0, 1, -0.1, 1e-9, NAN, INF)),
+        *(lambda share=share: Feedback(share) for share in (0, 1, 1.5, 0.005, NAN)),
+        *(lambda score=score: Towards(score, 1, "l1") for score in (0, -1, NAN, INF)),
+        lambda: Towards(0.1, 0, "l1"),
+        lambda: FixedSteps(()),
+        lambda: FixedSteps((0.3, NAN)),
+        *(lambda lr=lr: Retraining(lr=lr) for lr in (0, -1, NAN, INF)),
+        *(lambda least=least: Retraining(threshold=least) for least in (1, 56, NAN)),
+    ],
+)
+def test_plans_out_of_range_are_refused(plan):
     with pytest.raises(BadInput):
-        feedback(1.5)
-    with pytest.raises(BadInput):
-        repeated(0)
+        plan()
 
 
 class PowerCut(lightning.Callback):
@@ -242,27 +271,23 @@ class PowerCut(lightning.Callback):
             raise RuntimeError("power cut")
 
 
-def comparable(facts: dict) -> list[dict]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in facts["rows"]]
-
-
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, cheap_cost):
     start = fresh(TINY)
-    arguments = (fixed_steps([0.3, 0.2]), Retraining(rounds=2, t0=1, threshold=0.9))
+    arguments = (FixedSteps((0.3, 0.2)), Retraining(rounds=2, t0=1, threshold=0.9))
     whole = prune(start, tiny_data(), tmp_path / "a", *arguments, progress=False)
     for step in (2, 6, 8):
         with pytest.raises(RuntimeError, match="power cut"):
             cut = [PowerCut(step)]
             prune(start, tiny_data(), tmp_path / "b", *arguments, progress=False, callbacks=cut)
     parts = prune(start, tiny_data(), tmp_path / "b", *arguments, progress=False)
-    assert comparable(parts) == comparable(whole) and len(whole["rows"]) == 2
-    for row in whole["rows"]:
-        one, other = (checkpoints.load(tmp_path / f / row["checkpoint"]) for f in "ab")
+    assert parts == whole and len(whole.rows) == 2
+    for row in whole.rows:
+        one, other = (checkpoints.load(tmp_path / f / row.checkpoint) for f in "ab")
         for key, value in one.network.state_dict().items():
             assert torch.equal(value, other.network.state_dict()[key]), key
-    assert whole["best"] is None and not (tmp_path / "a" / "best.pth").exists()
+    assert whole.best is None and not (tmp_path / "a" / "best.pth").exists()
     assert not list((tmp_path / "a").glob("work_*"))
-    with pytest.raises(BadInput, match="another pruning run"):
+    with pytest.raises(BadInput, match="network filters"):
         prune(fresh(WIDE), tiny_data(), tmp_path / "a", *arguments, progress=False)
 
 
@@ -270,14 +295,14 @@ def test_the_cheapest_above_the_threshold_is_marked(tmp_path, cheap_cost):
     retraining = Retraining(rounds=1, t0=1, threshold=-1.0)  # everything passes
     seen = []
     facts = prune(
-        *(fresh(TINY), tiny_data(), tmp_path, fixed_steps([0.2, 0.3]), retraining),
+        *(fresh(TINY), tiny_data(), tmp_path, FixedSteps((0.2, 0.3)), retraining),
         progress=False,
         report=seen.append,
     )
-    assert facts["best"] == 1 and seen == facts["rows"]
+    assert facts.best == 1 and seen == facts.rows
     best = checkpoints.load(tmp_path / "best.pth")
-    assert int((weights_of(best) != 0).sum()) == facts["rows"][1]["nonzero_weights"]
-    assert facts["rows"][0]["score"] > facts["rows"][1]["score"]
+    assert int((weights_of(best) != 0).sum()) == facts.rows[1].nonzero_weights
+    assert facts.rows[0].score > facts.rows[1].score
 
 
 def test_distillation_pulls_towards_the_teacher():

@@ -183,9 +183,9 @@ def test_zeros_stay_zero(tmp_path):
 
 def test_another_runs_folder_is_refused(tmp_path):
     train(TINY, tiny_data(), tmp_path, Recipe(epochs=1), progress=False)
-    with pytest.raises(BadInput, match="another recipe"):
+    with pytest.raises(BadInput, match="epochs 1 instead of 2; --no-resume"):
         train(TINY, tiny_data(), tmp_path, Recipe(epochs=2), progress=False)
-    with pytest.raises(BadInput, match="another seed"):
+    with pytest.raises(BadInput, match="seed 0 instead of 1"):
         train(TINY, tiny_data(), tmp_path, Recipe(epochs=1), seed=1, progress=False)
     train(TINY, tiny_data(), tmp_path, Recipe(epochs=2), progress=False, resume=False)
     (tmp_path / "state.ckpt").write_bytes(b"torn")

@@ -30,7 +30,8 @@ from models import checkpoint
 from models.config import NetConfig
 from training.data import RadioMLData
 from training.module import Recipe
-from training.prune_run import Retraining, fixed_steps, prune
+from training.plans import FixedSteps
+from training.prune_run import Retraining, prune
 from training.train import train
 from tests.tiny import TINY
 
@@ -41,7 +42,7 @@ if kind == "train":
     train(TINY, source, out, recipe, devices=int(devices), precision=precision, progress=False,
           accelerator="cpu")
 else:
-    prune(checkpoint.load(start), source, out, fixed_steps([0.3, 0.3, 0.3]),
+    prune(checkpoint.load(start), source, out, FixedSteps((0.3, 0.3, 0.3)),
           Retraining(rounds=2, t0=1), progress=False, accelerator="cpu")
 """
 
