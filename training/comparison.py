@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 
 from models import checkpoint as checkpoints
@@ -14,10 +13,10 @@ from models.checkpoint import Checkpoint
 from models.console import Progress
 from models.cost import inference_cost
 from models.errors import BadInput
-from models.files import atomic
 from training import pictures
 from training.evaluate import evaluate
 from training.module import prunable
+from training.page import write_page
 from training.structured import parameters
 from training.twin import quantized_weight
 
@@ -123,12 +122,11 @@ def write_report(facts: dict[str, Any], path: str | Path) -> None:
             pictures.data_uri(pictures.sparsity(row["sparsity"], row["name"])) for row in networks
         ],
     }
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(TEMPLATE.read_text()).render(
+    write_page(
+        path,
+        TEMPLATE,
         **facts,
         pictures=drawn,
         published=published.RESULTS,
         published_label=published.DATA_LABEL,
     )
-    with atomic(path) as temporary:
-        temporary.write_text(html)
