@@ -16,19 +16,22 @@ from build.config import Request
 from build.simulation.files import write_rtl
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
+from deploy.board.package import (
+    FORMAT,
+    GRAPH,
+    MANIFEST,
+    RTL,
+    SAMPLES,
+    SETTINGS,
+    read_package,
+    seal,
+)
+from deploy.board.records import read_json
 from models.files import sha256, write_json
 
 if TYPE_CHECKING:
     from build.flow import Source
     from build.simulation.stitch import Accelerator
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-GRAPH = "graph.onnx"
-RTL = "rtl"
-SAMPLES = "samples.h5"
-SETTINGS = "settings.json"
-"""Driver settings in the form of FINN's (`driver/settings.json` of its PYNQ driver)."""
 
 
 def write_package(
@@ -117,19 +120,21 @@ def write_package(
             if path.is_file()
         },
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, seal(manifest))
+    read_package(folder)  # what we write must be what a board takes
     return folder
 
 
 def expect_simulated(folder: Path, cycles_per_frame: float, latency_cycles: int) -> None:
     """Have a package's manifest expect the pace and latency of a simulation, not the estimates."""
-    manifest = json.loads((folder / MANIFEST).read_text())
+    read_package(folder)  # a damaged one is not sealed anew
+    manifest = read_json(folder / MANIFEST)
     manifest["performance"] = {
         "cycles_per_frame": cycles_per_frame,
         "latency_cycles": latency_cycles,
         "source": "simulated",
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, seal(manifest))
 
 
 def _port(model: ModelWrapper, entering: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from deploy.board.records import FileName, Identifier
 from models.errors import BadInput, CheckFailed
 
 HARNESS = Path(__file__).parent / "harness.cpp"
@@ -60,6 +61,18 @@ class Design:
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)  # name -> 32-bit wire
     clocks: Sequence[str] = ("ap_clk",)
     tied: Sequence[str] = ()  # inputs of at most 64 bits to hold at zero
+
+    def __post_init__(self) -> None:
+        """Check what goes into C++ as it is, and into Verilator's arguments."""
+        names = [self.top, *(port.name for port in self.ports), *self.clocks, *self.tied]
+        names += [*self.values.keys(), *self.values.values()]
+        try:
+            for name in names:
+                Identifier.parse(name)
+            for name in self.sources:
+                FileName.parse(name)
+        except ValueError as error:
+            raise BadInput(f"a design cannot be simulated: {error}") from error
 
 
 @dataclasses.dataclass

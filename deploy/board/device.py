@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from deploy.board.errors import BadInput, CheckFailed
 from deploy.board.package import Package
+from deploy.board.registers import WIZARD
 
 CLOCK_TOLERANCE = 0.01
 ANSWER_SECONDS = 30.0
@@ -147,7 +148,7 @@ def check_clock(package: Package) -> None:
     except (OSError, ElementTree.ParseError) as error:
         raise BadInput(f"{path} cannot be read ({error}); copy the package again") from error
     for module in root.iter("MODULE"):
-        if module.get("INSTANCE") == "clk_wiz_0":
+        if module.get("INSTANCE") == WIZARD:
             parameters = {item.get("NAME"): item.get("VALUE") for item in module.iter("PARAMETER")}
             found = parameters.get("CLKOUT1_OUT_FREQ") or parameters.get(
                 "CLKOUT1_REQUESTED_OUT_FREQ"

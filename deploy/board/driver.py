@@ -19,13 +19,27 @@ import numpy as np
 
 from deploy.board.device import Calls, check_board, check_clock, compare_clock, open_device
 from deploy.board.errors import BadInput, CheckFailed
-from deploy.board.package import Package, Port, Quantizer, read_package
+from deploy.board.package import Input, Package, Port, read_package
 from deploy.board.packing import pack, unpack
-
-CONTROL, ADDRESS, REPETITIONS = 0x00, 0x10, 0x1C
-START, DONE, IDLE = 1, 2, 4
-VIRTUAL_MAGIC = 0x41415242
-SOURCES = {1: "simulated", 2: "estimated"}
+from deploy.board.registers import (
+    ADDRESS_HIGH,
+    ADDRESS_LOW,
+    CLOCK_KHZ,
+    CONTROL,
+    COUNTERS,
+    DONE,
+    IDLE,
+    LAST_CYCLES_HIGH,
+    LAST_CYCLES_LOW,
+    LAST_INTERVAL,
+    LAST_LATENCY,
+    MAGIC,
+    MAGIC_VALUE,
+    REPETITIONS,
+    SOURCE,
+    SOURCES,
+    START,
+)
 
 
 @dataclass
@@ -121,11 +135,11 @@ class Driver:
         self._overlay = overlay
         self._input, self._output = (self._calls(getattr, overlay, name) for name in names)
         self._counters = None
-        if "virtual_board" in overlay.ip_dict:
-            counters = self._calls(getattr, overlay, "virtual_board")
-            if self._calls(counters.read, 0) == VIRTUAL_MAGIC:
+        if COUNTERS in overlay.ip_dict:
+            counters = self._calls(getattr, overlay, COUNTERS)
+            if self._calls(counters.read, MAGIC) == MAGIC_VALUE:
                 self._counters = counters
-                found = self._calls(counters.read, 0x08) / 1000
+                found = self._calls(counters.read, CLOCK_KHZ) / 1000
                 compare_clock(self.package, found, "the virtual board's accelerator runs")
 
     def _allocate(self) -> _Slot:
@@ -176,9 +190,9 @@ class Driver:
         Raises:
             BadInput: as `predict`, or the accelerator delivers classes only.
         """
-        if self.package.kind != "logits":
+        if self.package.output.kind != "logits":
             raise BadInput("this accelerator delivers classes, no logits; build it with --logits")
-        return self._outputs(frames) * self.package.scale
+        return self._outputs(frames) * self.package.output.scale
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the accelerator's raw outputs, int (n, outputs), batch by batch; see `classes`.
@@ -211,7 +225,7 @@ class Driver:
         Raises:
             CheckFailed: the accelerator named a class that does not exist.
         """
-        if self.package.kind == "logits":
+        if self.package.output.kind == "logits":
             return outputs.argmax(axis=1)
         found = outputs[:, 0].astype(np.int64)
         if len(found) and not 0 <= found.min() <= found.max() < len(self.package.classes):
@@ -234,7 +248,7 @@ class Driver:
                 yield block[start : start + self.batch]
 
     def _fill(self, slot: _Slot, frames: np.ndarray) -> None:
-        integers = quantize(frames, self.package.quantizer, self.package.input)
+        integers = quantize(frames, self.package.input)
         packed = pack(integers, self.package.input.datatype)
         slot.frames = len(frames)
         slot.source[: slot.frames] = packed
@@ -247,8 +261,8 @@ class Driver:
         slot.started = time.perf_counter()
         for dma, buffer in ((self._output, slot.target), (self._input, slot.source)):
             address = self._calls(lambda buffer=buffer: buffer.device_address)
-            self._calls(dma.write, ADDRESS, int(address) & 0xFFFFFFFF)
-            self._calls(dma.write, ADDRESS + 4, int(address) >> 32)
+            self._calls(dma.write, ADDRESS_LOW, int(address) & 0xFFFFFFFF)
+            self._calls(dma.write, ADDRESS_HIGH, int(address) >> 32)
             self._calls(dma.write, REPETITIONS, slot.frames)
             self._calls(dma.write, CONTROL, START)
 
@@ -275,10 +289,11 @@ class Driver:
         def register(offset: int) -> int:
             return self._calls(counters.read, offset)
 
-        clock = register(0x08) * 1000
-        timing.accelerator_seconds += (register(0x14) << 32 | register(0x10)) / clock
-        timing.latency_seconds = register(0x18) / clock
-        timing.interval_seconds = register(0x1C) / 256 / clock
+        clock = register(CLOCK_KHZ) * 1000
+        cycles = register(LAST_CYCLES_HIGH) << 32 | register(LAST_CYCLES_LOW)
+        timing.accelerator_seconds += cycles / clock
+        timing.latency_seconds = register(LAST_LATENCY) / clock
+        timing.interval_seconds = register(LAST_INTERVAL) / 256 / clock
 
     def _collect(self, slot: _Slot) -> np.ndarray:
         self._calls(slot.target.invalidate)
@@ -289,7 +304,8 @@ class Driver:
     def _source(self) -> str:
         if self._counters is None:
             return "measured"
-        return SOURCES.get(self._calls(self._counters.read, 0x04), "estimated")
+        found = self._calls(self._counters.read, SOURCE)
+        return next((name for name, value in SOURCES.items() if value == found), "estimated")
 
 
 def as_frames(frames: np.ndarray) -> np.ndarray:
@@ -312,7 +328,7 @@ def as_frames(frames: np.ndarray) -> np.ndarray:
     return frames
 
 
-def quantize(frames: np.ndarray, quantizer: Quantizer, port: Port) -> np.ndarray:
+def quantize(frames: np.ndarray, port: Input) -> np.ndarray:
     """Return a network's input integers, shape (N, *folded), in the type's container.
 
     Raises:
@@ -323,6 +339,7 @@ def quantize(frames: np.ndarray, quantizer: Quantizer, port: Port) -> np.ndarray
             f"frames of {frames.shape[1]} samples; this accelerator takes "
             f"{int(np.prod(port.normal)) // 2}"
         )
+    quantizer = port.quantizer
     # In float32, as the network does: x / step, round half to even, clip.
     scaled = np.divide(frames, np.float32(quantizer.step), dtype=np.float32)
     np.clip(np.rint(scaled, out=scaled), quantizer.minimum, quantizer.maximum, out=scaled)

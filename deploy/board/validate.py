@@ -72,8 +72,8 @@ def validate(
             "package": {
                 "folder": package.folder.name,
                 "digest": package.digest,
-                "network": package.network["name"],
-                "score": package.network.get("score"),
+                "network": package.network.name,
+                "score": package.network.score,
                 "board": package.board,
                 "clock_mhz": package.clock_mhz,
             },
@@ -91,14 +91,13 @@ def validate(
 
 def _expected(package: Package) -> dict[str, Any]:
     performance, clock = package.performance, package.clock_mhz * 1e6
-    interval, latency = performance["cycles_per_frame"], performance["latency_cycles"]
-    accuracy = package.network.get("accuracy")
+    accuracy, label = package.network.accuracy, package.network.label
     return {
-        "source": performance["source"],
-        "frames_per_second": clock / interval if interval else None,
-        "latency_seconds": latency / clock if latency else None,
+        "source": performance.source,
+        "frames_per_second": clock / performance.cycles_per_frame,
+        "latency_seconds": performance.latency_cycles / clock,
         **({} if accuracy is None else {"accuracy": accuracy}),
-        **({"label": package.network["label"]} if "label" in package.network else {}),
+        **({} if label is None else {"label": label}),
     }
 
 

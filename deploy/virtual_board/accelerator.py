@@ -64,8 +64,8 @@ class RtlAccelerator(Accelerator):
     source = "simulated"
 
     def __init__(self, package: Package, folder: Path, fast: bool = False):
+        from build.simulation.files import read_rtl
         from build.simulation.verilate import build
-        from deploy.virtual_board.rtl import read_rtl
 
         self.rtl = read_rtl(folder, fast)
         found = self.rtl.input.width // 8, self.rtl.output.width // 8
@@ -132,8 +132,8 @@ class GraphAccelerator(Accelerator):
 
 def timed(package: Package, results: np.ndarray) -> Run:
     """Return a run that takes as many cycles as the manifest expects."""
-    interval = float(package.performance["cycles_per_frame"])
-    latency = int(package.performance["latency_cycles"])
+    interval = float(package.performance.cycles_per_frame)
+    latency = int(package.performance.latency_cycles)
     return Run(results, round(latency + (len(results) - 1) * interval), latency, interval)
 
 

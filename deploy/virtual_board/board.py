@@ -14,10 +14,32 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deploy.board.package import Package
+from deploy.board.registers import (
+    ADDRESS_HIGH,
+    ADDRESS_LOW,
+    ALL_FRAMES_HIGH,
+    ALL_FRAMES_LOW,
+    CLOCK_KHZ,
+    CONTROL,
+    COUNTERS,
+    DONE,
+    IDLE,
+    LAST_CYCLES_HIGH,
+    LAST_CYCLES_LOW,
+    LAST_FRAMES,
+    LAST_INTERVAL,
+    LAST_LATENCY,
+    MAGIC,
+    MAGIC_VALUE,
+    READY,
+    REPETITIONS,
+    SOURCE,
+    SOURCES,
+    START,
+)
 from deploy.virtual_board.accelerator import Accelerator, Run
 from deploy.virtual_board.memory import Buffer, Memory, Refused
 from deploy.virtual_board.overlay import (
-    COUNTERS,
     MARK,
     SPAN,
     ZYNQ7000,
@@ -31,14 +53,8 @@ MAX_FIRMWARE = 64 << 20
 FIRMWARE = "/lib/firmware/"
 MANAGER = "/sys/class/fpga_manager/fpga0/"
 
-# IODMA of FINN (Vitis HLS, ap_ctrl_hs): control, address, repetitions.
-CONTROL, ADDRESS_LOW, ADDRESS_HIGH, REPETITIONS = 0x00, 0x10, 0x14, 0x1C
-START, DONE, IDLE, READY = 1, 2, 4, 8
 HOLD = 0.02
 """Seconds to hold a poll of a busy DMA: pynq polls without pause, the simulator needs the CPU."""
-
-MAGIC = 0x41415242
-SOURCES = {"simulated": 1, "estimated": 2}
 
 # Reset values of the clock registers; the rest of the processing system is plain memory.
 _PLL, _FABRIC = 90 << 8 | 1 << 16, 1 << 24 | 1 << 16 | 15 << 8
@@ -313,16 +329,16 @@ class Board:
     def _counters(self) -> dict[int, int]:
         run = self._last
         return {
-            0x00: MAGIC,
-            0x04: SOURCES[self.accelerator.source],
-            0x08: round(self.clock_mhz * 1000),
-            0x0C: 0 if run is None else len(run.results),
-            0x10: 0 if run is None else run.cycles & 0xFFFFFFFF,
-            0x14: 0 if run is None else run.cycles >> 32,
-            0x18: 0 if run is None else run.latency,
-            0x1C: 0 if run is None else round(run.interval * 256) & 0xFFFFFFFF,
-            0x20: self._frames & 0xFFFFFFFF,
-            0x24: self._frames >> 32,
+            MAGIC: MAGIC_VALUE,
+            SOURCE: SOURCES[self.accelerator.source],
+            CLOCK_KHZ: round(self.clock_mhz * 1000),
+            LAST_FRAMES: 0 if run is None else len(run.results),
+            LAST_CYCLES_LOW: 0 if run is None else run.cycles & 0xFFFFFFFF,
+            LAST_CYCLES_HIGH: 0 if run is None else run.cycles >> 32,
+            LAST_LATENCY: 0 if run is None else run.latency,
+            LAST_INTERVAL: 0 if run is None else round(run.interval * 256) & 0xFFFFFFFF,
+            ALL_FRAMES_LOW: self._frames & 0xFFFFFFFF,
+            ALL_FRAMES_HIGH: self._frames >> 32,
         }
 
     @property
@@ -370,6 +386,6 @@ def describe(board: Board) -> str:
     """Return one line on what the board is."""
     package = board.package
     return (
-        f"{MARK}: {package.network['name']} for {package.board} at {package.clock_mhz:g} MHz, "
+        f"{MARK}: {package.network.name} for {package.board} at {package.clock_mhz:g} MHz, "
         f"cycles {board.accelerator.source}"
     )

@@ -68,9 +68,9 @@ def expect(
 
 def classes(package: Package, accelerator: Accelerator, frames: np.ndarray) -> np.ndarray:
     """Return int64 (N,): the class of each frame (N, 1024, 2), as `Driver.predict` would."""
-    integers = quantize(frames, package.quantizer, package.input)
+    integers = quantize(frames, package.input)
     packed = pack(integers, package.input.datatype).reshape(len(frames), -1)
     port = package.output
     results = accelerator.run(packed).results.reshape(len(frames), *port.packed[1:])
     values = unpack(results, port.datatype, port.folded[-1]).reshape(len(frames), -1)
-    return values.argmax(axis=1) if package.kind == "logits" else values[:, 0].astype(np.int64)
+    return values.argmax(axis=1) if port.kind == "logits" else values[:, 0].astype(np.int64)

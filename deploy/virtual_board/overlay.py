@@ -9,17 +9,19 @@ belongs to: the server refuses another one's.
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from deploy.board.package import VIRTUAL, Package
+from deploy.board.package import Package
+from deploy.board.registers import COUNTERS, WIZARD
+from models.errors import BadInput
 from models.files import atomic
 
 SPAN = 0x1_0000
-COUNTERS = "virtual_board"
 MARK = "aaronnet virtual board"
 
 
@@ -83,9 +85,12 @@ def write_overlay(package: Package) -> Path:
     Raises:
         BadInput: the folder cannot be written to.
     """
-    path = package.folder / VIRTUAL / f"{package.digest[:12]}.bit"
+    path = package.virtual_overlay
+    if path.parent.is_symlink():
+        raise BadInput(f"{path.parent} is a link; remove it")
     for stale in path.parent.glob("*.bit"):
-        if stale != path:
+        # Of an earlier manifest; a file by another name is not ours.
+        if stale != path and re.fullmatch("[0-9a-f]{12}", stale.stem):
             stale.with_suffix(".hwh").unlink(missing_ok=True)
             stale.unlink(missing_ok=True)
     hwh = hardware_handoff(package)
@@ -166,7 +171,7 @@ def hardware_handoff(package: Package) -> str:
         COUNTERS, COUNTERS, f"aaronnet:virtual:{COUNTERS}:1.0", "s_axi_control", "SLAVE", {}
     )
     wizard = {"CLKOUT1_OUT_FREQ": f"{package.clock_mhz:.3f}", "PRIM_IN_FREQ": "100.000"}
-    modules += _module("clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", None, "SLAVE", wizard)
+    modules += _module(WIZARD, "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", None, "SLAVE", wizard)
     info = _tag("SYSTEMINFO", DEVICE=package.part, NAME="top", BOARD=package.board)
     return (
         '<?xml version="1.0" encoding="UTF-8" standalone="no" ?>\n'

@@ -21,13 +21,11 @@ def test_driver_reads_it(built):
     from deploy.board.package import read_package
 
     package = read_package(built.folder / "package")
-    assert package.board == "ZCU104" and package.clock_mhz == 250 and package.kind == "class"
+    assert package.board == "ZCU104" and package.clock_mhz == 250 and package.output.kind == "class"
     assert package.input.datatype.name == "INT4" and package.input.normal == (1, 256, 1, 8)
-    assert package.quantizer.step == 0.25 and package.quantizer.minimum == -8
-    assert package.network["name"] == "small-hw4" and package.network["label"] == "noise"
-    assert (
-        package.performance["cycles_per_frame"] == built.report["performance"]["cycles_per_frame"]
-    )
+    assert package.input.quantizer.step == 0.25 and package.input.quantizer.minimum == -8
+    assert package.network.name == "small-hw4" and package.network.label == "noise"
+    assert package.performance.cycles_per_frame == built.report["performance"]["cycles_per_frame"]
 
 
 def test_digests_cover_every_file(built, manifest):
@@ -72,7 +70,7 @@ def test_nothing_of_this_machine_is_inside(built):
 
 def test_a_simulation_takes_the_place_of_the_estimates(built, tmp_path):
     from build.simulation.command import Build, record_simulation
-    from deploy.board.package import read_package
+    from deploy.board.package import Performance, read_package
 
     shutil.copytree(built.folder / "package", tmp_path / "package")
     shutil.copy(built.folder / "report.json", tmp_path)
@@ -83,6 +81,6 @@ def test_a_simulation_takes_the_place_of_the_estimates(built, tmp_path):
         record_simulation(opened, facts | fault)
         assert read_package(tmp_path / "package").performance == estimated
     record_simulation(opened, facts)
-    simulated = {"cycles_per_frame": 1031.5, "latency_cycles": 4022, "source": "simulated"}
+    simulated = Performance(1031.5, 4022, "simulated")
     assert read_package(tmp_path / "package").performance == simulated
     assert json.loads((tmp_path / "report.json").read_text())["simulation"] == facts

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from deploy.board.driver import quantize
-from deploy.board.package import Package, read_package
+from deploy.board.package import Package, read_package, seal
 from deploy.board.packing import unpack, word_bytes
 from deploy.board.radioml import CLASSES, SNRS
 from deploy.virtual_board.accelerator import Accelerator, Run, timed
@@ -27,7 +27,7 @@ needs_board_env = pytest.mark.skipif(
 )
 
 MANIFEST = {
-    "format": 1,
+    "format": 2,
     "network": {"name": "toy", "score": 0.0157, "hash": "0" * 64},
     "classes": list(CLASSES),
     "board": "ZCU104",
@@ -80,7 +80,7 @@ class ToyAccelerator(Accelerator):
         return timed(self.package, classes.astype(np.uint8)[:, None])
 
     def predict(self, frames: np.ndarray) -> np.ndarray:
-        return self.classes(quantize(frames, self.package.quantizer, self.package.input))
+        return self.classes(quantize(frames, self.package.input))
 
 
 def make_package(folder: Path, manifest: dict[str, Any] | None = None, frames: int = 1) -> Package:
@@ -99,7 +99,7 @@ def make_package(folder: Path, manifest: dict[str, Any] | None = None, frames: i
 
 def make_graph_package(folder: Path) -> Package:
     """Write a package whose graph is a matrix product and the index of the largest."""
-    make_package(folder)
+    package = make_package(folder)
     weight = graph_weight()
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"], name="Flatten"),
@@ -114,9 +114,8 @@ def make_graph_package(folder: Path) -> Package:
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.array([1]), "k")],
     )
     save(helper.make_model(graph), folder / "graph.onnx")
-    package = read_package(folder)
     with h5py.File(folder / "samples.h5", "a") as file:
-        integers = quantize(file["X"][:], package.quantizer, package.input)
+        integers = quantize(file["X"][:], package.input)
         file["predicted"][:] = (integers.reshape(len(integers), -1) @ weight).argmax(axis=1)
     write_manifest(folder, MANIFEST | {"graph": "graph.onnx"})
     return read_package(folder)
@@ -146,7 +145,13 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "manifest.json" and "virtual" not in path.parts
     }
-    (folder / "manifest.json").write_text(json.dumps(facts | {"files": files}))
+    (folder / "manifest.json").write_text(json.dumps(seal(facts | {"files": files})))
+
+
+def change_manifest(folder: Path, **changes: Any) -> None:
+    """Change keys of a package's manifest, digests and all."""
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(seal(json.loads(path.read_text()) | changes)))
 
 
 def other_fold(manifest: dict[str, Any], datatype: str, lanes: int) -> dict[str, Any]:

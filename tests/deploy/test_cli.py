@@ -58,7 +58,7 @@ def test_expect_writes_test_frames_with_the_networks_classes(
     assert done.exit_code == 0 and "synthetic" in done.output
     with h5py.File(out) as file:
         assert file["X"].shape == (100, 1024, 2)
-        integers = quantize(file["X"][:], package.quantizer, package.input).reshape(100, -1)
+        integers = quantize(file["X"][:], package.input).reshape(100, -1)
         np.testing.assert_array_equal(file["predicted"], (integers @ graph_weight()).argmax(1))
         accuracy = (file["predicted"][:] == file["Y"][:].argmax(1)).mean()
     assert json.loads(facts.read_text())["accuracy"] == pytest.approx(accuracy)
@@ -126,7 +126,7 @@ def test_frames_are_classified_by_one_command(package: Package, data: Path, tmp_
     read = json.loads(facts.read_text())
     with h5py.File(data) as file:
         frames, snrs = file["X"][read["rows"]], file["Z"][read["rows"]][:, 0]
-    integers = quantize(frames, package.quantizer, package.input).reshape(50, -1)
+    integers = quantize(frames, package.input).reshape(50, -1)
     assert read["classes"] == (integers @ graph_weight()).argmax(1).tolist()
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == [str(row) for row in read["rows"]]

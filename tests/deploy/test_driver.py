@@ -12,8 +12,9 @@ import torch
 from deploy.board.device import check_board, check_clock
 from deploy.board.driver import as_frames, quantize
 from deploy.board.errors import BadInput
-from deploy.board.package import Package, Quantizer, read_package
+from deploy.board.package import Input, Package, read_package, seal
 from deploy.board.packing import DataType
+from deploy.board.records import record
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
 from deploy.virtual_board.server import serve
@@ -51,18 +52,12 @@ def test_quantizes_as_the_network_does(bits: int) -> None:
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     kind = DataType.parse(f"INT{bits}")
     facts = other_fold(MANIFEST, kind.name, 2)["input"]
-    port = _port(facts)
-    found = quantize(frames, Quantizer(step, low, high), port)
+    facts["quantizer"] = {"step": step, "minimum": low, "maximum": high}
+    port = record(Input, facts)
+    found = quantize(frames, port)
     assert found.dtype == np.int8 and found.shape == (50, *port.folded[1:])
     value = wanted.value if hasattr(wanted, "value") else wanted
     np.testing.assert_array_equal(found.reshape(frames.shape) * np.float32(step), value.numpy())
-
-
-def _port(facts: dict):
-    from deploy.board.package import Port
-
-    shapes = {name: tuple(facts[name]) for name in ("normal", "folded", "packed")}
-    return Port(facts["dma"], DataType.parse(facts["datatype"]), **shapes)
 
 
 def test_complex_frames_are_the_same_frames() -> None:
@@ -87,7 +82,7 @@ def test_what_are_no_frames_is_refused(frames: np.ndarray) -> None:
 
 def test_frames_of_another_length_are_refused(package: Package) -> None:
     with pytest.raises(BadInput, match="takes 1024"):
-        quantize(np.zeros((2, 512, 2)), package.quantizer, package.input)
+        quantize(np.zeros((2, 512, 2)), package.input)
 
 
 def test_the_board_must_be_the_packages(package: Package) -> None:
@@ -128,7 +123,7 @@ def test_a_changed_file_is_found(changed: tuple[Path, dict]) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("format", 2), ("classes", None), ("clock_mhz", 0), ("files", {"../x": "0"})),
+        *(("format", 1), ("classes", None), ("clock_mhz", 0), ("files", {"../x": "0"})),
         *(("samples", {"file": "/etc/passwd", "label": ""}), ("bitfile", "a.bit")),
         ("output", MANIFEST["output"] | {"kind": "picture"}),
         ("output", MANIFEST["output"] | {"datatype": "INT"}),
@@ -146,7 +141,7 @@ def test_a_broken_manifest_is_one_clear_line(
 ) -> None:
     folder, facts = changed
     path = folder / "manifest.json"
-    path.write_text(json.dumps(facts | {key: value}))
+    path.write_text(json.dumps(seal(facts | {key: value})))
     with pytest.raises(BadInput) as raised:
         read_package(folder)
     assert "\n" not in str(raised.value)

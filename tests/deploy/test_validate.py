@@ -30,6 +30,7 @@ from tests.deploy.packages import (
     BOARD_PYTHON,
     ROOT,
     ToyAccelerator,
+    change_manifest,
     needs_board_env,
     run_client,
     write_frames,
@@ -219,8 +220,7 @@ def test_a_flipped_bit_in_a_file_of_the_package(
 @needs_board_env
 def test_the_wrong_board(package: Package, tmp_path: Path) -> None:
     folder = copied(package, tmp_path)
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace("ZCU104", "RFSoC4x2"))
+    change_manifest(folder, board="RFSoC4x2")
     write_overlay(read_package(folder))
     with serve(Board(package, ToyAccelerator(package)), ADDRESS):
         done = run_validate(folder)
@@ -239,8 +239,7 @@ def test_the_wrong_clock(package: Package, tmp_path: Path) -> None:
 @needs_board_env
 def test_another_package_than_the_boards(package: Package, tmp_path: Path) -> None:
     folder = copied(package, tmp_path)
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace('"toy"', '"boat"'))
+    change_manifest(folder, network={"name": "boat"})
     write_overlay(read_package(folder))
     with serve(Board(package, ToyAccelerator(package)), ADDRESS):
         assert_one_line(run_validate(folder), 1, "bitfile is for another package")

@@ -21,7 +21,7 @@ from deploy.virtual_board.overlay import blocks, read_payload, write_overlay
 from deploy.virtual_board.protocol import CLASSES, SERVICES, describe
 from deploy.virtual_board.server import serve
 from models.errors import BadInput, CheckFailed
-from tests.deploy.packages import ROOT, ToyAccelerator, make_package
+from tests.deploy.packages import ROOT, ToyAccelerator, change_manifest, make_package
 
 ADDRESS = "127.0.0.11"
 
@@ -110,7 +110,7 @@ def client(board: Board) -> Iterator[Client]:
 def packed_frames(package: Package, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return random frames as DMA bytes, and their classes."""
     frames = np.random.default_rng(count).normal(size=(count, 1024, 2))
-    integers = quantize(frames, package.quantizer, package.input)
+    integers = quantize(frames, package.input)
     classes = ToyAccelerator(package).predict(frames)
     return pack(integers, package.input.datatype).reshape(count, -1), classes
 
@@ -342,8 +342,7 @@ def test_the_overlay_follows_the_package(tmp_path: Path) -> None:
     first = write_overlay(package)
     assert first.with_suffix(".hwh").is_file()
     assert write_overlay(package).read_bytes() == first.read_bytes()
-    manifest = tmp_path / "package" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("250.0", "200.0"))
+    change_manifest(package.folder, clock_mhz=200.0)
     second = write_overlay(read_package(tmp_path / "package"))
     assert not first.exists() and second != first
     assert 'VALUE="200.000"' in second.with_suffix(".hwh").read_text()

@@ -39,7 +39,7 @@ def test_rtl_and_graph_give_the_same_bytes(package: Package, rtl: RtlAccelerator
     data = np.random.default_rng(0).integers(0, 256, (12, package.input.frame_bytes), np.uint8)
     run = rtl.run(data)
     np.testing.assert_array_equal(run.results, GraphAccelerator(package).run(data).results)
-    expected = package.performance["cycles_per_frame"]
+    expected = package.performance.cycles_per_frame
     assert run.interval == pytest.approx(expected, rel=0.02)
     assert run.latency < run.cycles == pytest.approx(run.latency + 11 * run.interval, rel=0.05)
     assert rtl.run(data[:1]).results.shape == (1, package.output.frame_bytes)
@@ -55,7 +55,7 @@ def test_validated_on_its_own_rtl(package: Package, rtl: RtlAccelerator, tmp_pat
     assert facts["agrees"] and facts["compared"] >= 500 and facts["times"] == "simulated"
     assert len(facts["samples"]["by_snr"]) == 26
     clock = package.clock_mhz * 1e6
-    expected = clock / package.performance["cycles_per_frame"]
+    expected = clock / package.performance.cycles_per_frame
     assert facts["frames_per_second"] == pytest.approx(expected, rel=0.02)
     assert 0 < facts["latency_seconds"] < 20 / expected
 
