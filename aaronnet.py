@@ -103,7 +103,10 @@ def main() -> None:
     if len(quiet) == len(arguments):
         be_quiet()
     try:
-        app(quiet, prog_name="aaronnet")
+        try:
+            app(quiet, prog_name="aaronnet")
+        finally:
+            sys.stdout.flush()  # a full device is told now, not after the end
     except BadInput as error:
         _end(error, 2)
     except CheckFailed as error:
@@ -111,7 +114,12 @@ def main() -> None:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        _end(f"{error.strerror}: {error.filename or 'a file'}; free some space and run it again", 2)
+        if error.filename is None:  # what is left unwritten would fail once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end(
+            f"{error.strerror}: {error.filename or 'the output'}; free some space and run it again",
+            2,
+        )
 
 
 def _end(message: object, code: int) -> None:

@@ -51,15 +51,15 @@ def simulate(
     )
     from models.console import Bar, print_table
     from models.errors import BadInput
-    from models.files import writable_folder, write_json
+    from models.files import check_target, write_json
 
     if not 0 <= stall <= 0.9:
         raise BadInput(f"--stall is a chance between 0 and 0.9, not {stall:g}")
     if processes is not None and processes < 1:
         raise BadInput("--processes must be at least 1")
-    for path in (json, wave, size_fifos):
+    for path in (wave, size_fifos):
         if path is not None:
-            writable_folder(path.parent)
+            check_target(path)
     opened = open_build(folder)
     chosen = choose_frames(frames, data)
     with Bar("simulate", len(chosen.x)) as progress:
@@ -131,12 +131,10 @@ def synth(
     from build.synthesis import KINDS, synthesise_build
     from models.console import Bar, print_table
     from models.errors import BadInput
-    from models.files import writable_folder, write_json
+    from models.files import write_json
 
     if processes is not None and processes < 1:
         raise BadInput("--processes must be at least 1")
-    if json is not None:
-        writable_folder(json.parent)
     opened = open_build(folder)
     if family is None:
         family = "xc7" if opened.report["part"].startswith("xc7") else "xcup"

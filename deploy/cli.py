@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from models.cli import DATA, Data, Json
+from models.cli import DATA, Data, Json, checked_target
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -95,7 +95,9 @@ def _served(
 def expect(
     package: PackageFolder,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (HDF5).")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write (HDF5).", callback=checked_target)
+    ],
     frames: Count = None,
     json: Json = None,
 ) -> None:

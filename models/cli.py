@@ -25,6 +25,19 @@ def complete_network(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)] + networks
 
 
+def checked_target(path: Path | None) -> Path | None:
+    """Look whether a file that is written after the work can be written, before it.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    from models.files import check_target
+
+    if path is not None:
+        check_target(path)
+    return path
+
+
 # Options that several commands have, with the same words everywhere.
 CheckpointFile = Annotated[
     str,
@@ -34,7 +47,10 @@ CheckpointFile = Annotated[
 ]
 Data = Annotated[Path, typer.Option("--data", help=f"{DATA}.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, gpu, or auto: a GPU if there is one.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the facts to this file.")]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the facts to this file.", callback=checked_target),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 Model = Annotated[
     str | None,
@@ -170,7 +186,10 @@ def _shown(value: float) -> str:
 
 def export(
     checkpoint: CheckpointFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The QONNX file to write.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The QONNX file to write.", callback=checked_target),
+    ],
     json: Json = None,
     model: Model = None,
     filters: Filters = None,
@@ -181,7 +200,7 @@ def export(
     """Write a checkpoint as a static QONNX file with input (1, 2, 1024)."""
     from models import export as exporter
     from models.console import print_table
-    from models.files import sha256, write_json
+    from models.files import write_json
 
     loaded = open_checkpoint(
         checkpoint,
@@ -191,13 +210,13 @@ def export(
         weight_bits=weight_bits,
         act_bits=act_bits,
     )
-    exporter.export(loaded, out)
+    digest = exporter.export(loaded, out)
     facts = {
         "network": loaded.config.name,
         "checkpoint_sha256": loaded.info["sha256"],
         "trained_on": loaded.data_label,
         "model": str(out),
-        "model_sha256": sha256(out),
+        "model_sha256": digest,
     }
     if json:
         write_json(json, facts)

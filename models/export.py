@@ -28,7 +28,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS, FRAME_LENGTH
 from models.errors import BadInput
-from models.files import atomic, existing_file
+from models.files import atomic, existing_file, sha256
 
 OPSET = 18  # what the flow and the cost are tested with
 INPUT_SHAPE = (1, FRAME_CHANNELS, FRAME_LENGTH)
@@ -100,17 +100,22 @@ class CentreWeights(Transformation):
         return model, False
 
 
-def export(checkpoint: Checkpoint, path: str | Path) -> None:
+def export(checkpoint: Checkpoint, path: str | Path) -> str:
     """Write `checkpoint` as a static QONNX file with input (1, 2, 1024) and output (1, 24).
 
     The model's properties carry `aaronnet.config`, `aaronnet.checkpoint_sha256` and
     `aaronnet.data_label`; `read_metadata` gives them back.
 
+    Returns:
+        The file's SHA-256.
+
     Raises:
         BadInput: `path` cannot be written.
     """
+    model = to_qonnx(checkpoint)
     with atomic(path) as temporary:
-        to_qonnx(checkpoint).save(str(temporary))
+        model.save(str(temporary))
+        return sha256(temporary)
 
 
 def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from models.cli import CheckpointFile, Data, Device, Json, complete_network, torch_device
+from models.cli import (
+    CheckpointFile,
+    Data,
+    Device,
+    Json,
+    checked_target,
+    complete_network,
+    torch_device,
+)
 from training.cli import Batch
 
 
@@ -72,7 +80,9 @@ def report(
         typer.Argument(help="Checkpoints to compare.", autocompletion=complete_network),
     ],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The HTML file to write.", callback=checked_target)
+    ],
     device: Device = "auto",
     json: Json = None,
 ) -> None:

@@ -5,14 +5,19 @@ from typing import Annotated
 
 import typer
 
-from models.cli import DATA, CheckpointFile, Device, Json, Seed, torch_device
+from models.cli import DATA, CheckpointFile, Device, Json, Seed, checked_target, torch_device
 
 SHOWN_FROM = 10  # dB
 
 
 def quantize(
     checkpoint: CheckpointFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint to write (.pth).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="The checkpoint to write (.pth).", callback=checked_target
+        ),
+    ],
     bits: Annotated[
         int, typer.Option(min=2, max=8, help="Bits of the activations between the blocks.")
     ] = 8,

@@ -1,10 +1,9 @@
-"""What the board's two commands share: progress, files written whole, exit codes."""
+"""What the board's two commands share: progress, exit codes."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from deploy.board.errors import BadInput, CheckFailed
 
@@ -21,27 +20,6 @@ def check_folder(path: Path | None) -> None:
     """Raise BadInput if a file to be written later has no folder to lie in."""
     if path is not None and not path.absolute().parent.is_dir():
         raise BadInput(f"folder {path.parent} does not exist")
-
-
-def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write facts to a file; see `write_text`."""
-    write_text(path, json.dumps(facts, indent=2, sort_keys=True))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        BadInput: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def leave(command: str, error: Exception) -> int:

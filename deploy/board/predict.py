@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.board.console import BOARD_FAILURES, check_folder, end, leave, progress, write_json
+from deploy.board.console import BOARD_FAILURES, check_folder, end, leave, progress
 from deploy.board.data_file import open_frames, rows_to_test
 from deploy.board.driver import Driver
+from deploy.board.files import write_json
 from deploy.board.package import read_package
 
 

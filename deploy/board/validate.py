@@ -15,18 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from deploy.board.console import (
-    BOARD_FAILURES,
-    check_folder,
-    end,
-    leave,
-    progress,
-    write_json,
-    write_text,
-)
+from deploy.board.console import BOARD_FAILURES, check_folder, end, leave, progress
 from deploy.board.data_file import Frames, open_frames, rows_to_test
 from deploy.board.driver import Driver, Timing
 from deploy.board.errors import BadInput, CheckFailed
+from deploy.board.files import write_json, write_text
 from deploy.board.package import Package, read_package
 from deploy.board.power import PowerMeter
 from deploy.board.radioml import SNRS

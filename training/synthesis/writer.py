@@ -22,7 +22,7 @@ import numpy as np
 from deploy.board.radioml import CLASSES, FRAME, SNRS
 from models.console import Progress
 from models.errors import BadInput
-from models.files import writable_folder
+from models.files import regular_target, writable_folder
 from training.synthesis.compress import write_compressed
 from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block
 from training.synthesis.sink import new_hdf5
@@ -68,7 +68,7 @@ def write_dataset(
         BadInput: bad arguments, `path` exists, is being written by another process or cannot be
             written to, or the disk is too small.
     """
-    path = Path(path)
+    path = regular_target(path, "data file")
     snrs = _check(path, frames_per_cell, seed, jobs, snrs, compress, overwrite)
     plan = {
         "recipe_version": RECIPE_VERSION,
@@ -138,8 +138,6 @@ def _check(
     strange = [snr for snr in snrs if snr not in SNRS]
     if strange or not snrs:
         raise BadInput(f"SNRs {strange or 'missing'}: choose from {SNRS[0]}..{SNRS[-1]} in 2 dB")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder; give the file to write")
     if path.exists() and not overwrite:
         raise BadInput(f"{path} exists already; choose another name or ask for overwriting")
     return snrs
