@@ -200,30 +200,10 @@ def write(facts: dict[str, Any], request: Request, out: Path) -> None:
     config = {key: value for key, value in config.items() if value != usual[key]}
     with atomic(out / "finn_build.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(config, sort_keys=True))
-    draw(facts, out / "balance.png")
+    # Drawing is slow to import, and only a finished build draws.
+    from training.pictures import balance
 
-
-def draw(facts: dict[str, Any], picture: Path) -> None:
-    """Draw how many clocks a frame each layer takes: a balanced pipeline is a straight line."""
-    from matplotlib.figure import Figure
-
-    rows = [row for row in facts["layers"] if row["cycles"]]
-    figure = Figure(figsize=(8, 0.16 * len(rows) + 1.2), layout="constrained")
-    axes = figure.add_subplot()
-    slowest = facts["performance"]["bottleneck"]
-    colours = ["#d9730d" if row["name"] == slowest else "#0b6e99" for row in rows]
-    axes.barh([row["name"] for row in rows], [row["cycles"] for row in rows], color=colours)
-    axes.axvline(FRAME_LENGTH, color="0.5", linewidth=1, linestyle="--")
-    axes.text(FRAME_LENGTH, -0.9, "line rate ", color="0.4", fontsize=7, ha="right")
-    axes.set_ylim(len(rows) - 0.4, -1.8)
-    axes.tick_params(labelsize=6)
-    axes.set_xlabel("clocks a frame (estimated)")
-    axes.set_title(
-        f"{facts['network']} on {facts['board']}: {facts['performance']['fps']:,.0f} frames/s",
-        fontsize=10,
-    )
-    with atomic(picture) as temporary:
-        figure.savefig(temporary, dpi=130)
+    balance(facts, FRAME_LENGTH, out / "balance.png")
 
 
 def show(facts: dict[str, Any], layers: bool = False) -> None:

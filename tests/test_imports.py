@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 STAGES = ("models", "training", "build", "deploy")
@@ -20,12 +22,20 @@ ON_A_BOARD = {"numpy", "h5py", "pynq", "grpc"}  # pynq brings grpc, for boards o
 ROOMS = {
     "deploy.board": set(),
     "models": {"deploy.board"},
-    "training": {"deploy.board", "models", "training.kernels", "training.synthesis"},
+    "training": {
+        "deploy.board",
+        "models",
+        "training.kernels",
+        "training.pictures",
+        "training.synthesis",
+    },
     "training.kernels": {"models"},
+    "training.pictures": {"deploy.board", "models", "training.synthesis"},
     "training.synthesis": {"deploy.board", "models"},
     "build": {
         "deploy.board",
         "models",
+        "training.pictures",
         "training.synthesis",
         "build.rtl",
         "build.simulation",
@@ -40,6 +50,7 @@ ROOMS = {
         "deploy.board",
         "models",
         "training",
+        "training.pictures",
         "training.synthesis",
         "build",
         "build.simulation",
@@ -162,3 +173,21 @@ def test_the_command_line_starts_without_what_is_heavy():
     program = f"import sys, aaronnet; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
+
+
+def test_all_pictures_are_drawn_in_one_room():
+    drawing = {
+        room_of(name)
+        for name, found in IMPORTS.items()
+        if any(other.split(".")[0] == "matplotlib" for other in found)
+    }
+    assert drawing == {"training.pictures"}
+
+
+def test_no_module_is_called_as_one_of_the_standard_library():
+    assert not {name for name in FILES if name.rpartition(".")[2] in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("name", ["report", "frames"])
+def test_of_modules_that_each_stage_could_have_there_is_one(name):
+    assert len([file for file in FILES if file.rpartition(".")[2] == name]) <= 1

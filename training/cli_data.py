@@ -168,9 +168,8 @@ def fidelity(
     """Ask networks trained on the real data about a file; compare with what was published."""
     from models.console import Bar, print_table
     from models.errors import CheckFailed
-    from training.data_info import check_picture
-    from training.fidelity import draw
     from training.fidelity import fidelity as measure
+    from training.pictures import check_picture, deviations
 
     if out:
         check_picture(out)
@@ -178,7 +177,7 @@ def fidelity(
         facts = measure(file, checkpoint, None if every else frames, progress, torch_device(device))
     _report(json, facts)
     if out:
-        draw(facts, out)
+        deviations(facts, out)
     networks, title = facts["networks"], f"{file}: {facts['data_label']}"
     heads = [head for network in networks for head in (network["network"], "published")]
     curves = [(network["published"] or {}).get("curve") or {} for network in networks]

@@ -18,8 +18,6 @@ from deploy.board.radioml import (
 )
 from models.console import Progress
 from models.errors import BadInput
-from models.files import atomic
-from training.synthesis.modulations import SPS
 
 CLIP = 2.0
 """The input quantizers of all our networks end at +-2."""
@@ -124,19 +122,6 @@ def _mean(total: np.ndarray, count: np.ndarray) -> float | None:
     return float(total.sum() / count.sum()) if count.sum() else None
 
 
-def check_picture(picture: str | Path) -> None:
-    """Refuse a picture in a format that cannot be drawn, before the work rather than after.
-
-    Raises:
-        BadInput: the suffix stands for no known format.
-    """
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    known = FigureCanvasBase.get_supported_filetypes()
-    if Path(picture).suffix.lower()[1:] not in known:
-        raise BadInput(f"{picture}: no picture format; choose a name that ends in .png, .svg, .pdf")
-
-
 def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) -> dict[str, Any]:
     """Draw a frame of each modulation: I and Q over time, constellation, spectrum.
 
@@ -157,6 +142,8 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
         BadInput: as `radioml.read_index`, the file has no frames at `snr`, or `picture` cannot be
             written.
     """
+    from training.pictures import check_picture, modulations
+
     check_picture(picture)
     index = read_index(path)
     random = np.random.default_rng(seed)
@@ -172,7 +159,7 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
     with open_file(path) as file:
         for name, rows in chosen.items():
             frames[name] = next(read_rows(file["X"], np.sort(rows)))[1]
-    _figure(frames, f"{index.label}, {snr} dB", picture)
+    modulations(frames, f"{index.label}, {snr} dB", picture)
     return {
         "path": str(path),
         "picture": str(picture),
@@ -180,58 +167,3 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
         "snr": snr,
         "rows": {name: int(rows.min()) for name, rows in chosen.items()},
     }
-
-
-def _figure(frames: dict[str, np.ndarray], title: str, picture: str | Path) -> None:
-    from matplotlib.figure import Figure
-
-    height = 1.25 * len(frames) + 1.2
-    figure = Figure(figsize=(11, height))
-    figure.suptitle(title, fontsize=13, y=1 - 0.2 / height)
-    # Fixed margins in inches: the automatic layout takes a minute over so many axes.
-    margins = {"top": 1 - 0.6 / height, "bottom": 0.5 / height, "left": 0.12, "right": 0.985}
-    grid = figure.subplots(
-        len(frames),
-        3,
-        squeeze=False,
-        gridspec_kw={"width_ratios": [4.4, 1, 2.4], "hspace": 0.12, "wspace": 0.14, **margins},
-    )
-    for axes, (name, block) in zip(grid, frames.items(), strict=True):
-        _row(axes, block)
-        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, labelpad=8)
-        if axes is not grid[-1]:
-            axes[0].tick_params(labelbottom=False)
-            axes[2].tick_params(labelbottom=False)
-    heads = ("first 256 samples", "I/Q plane", "power spectrum, dB")
-    for axis, head in zip(grid[0], heads, strict=True):
-        axis.set_title(head, fontsize=10)
-    grid[0][0].legend(loc="upper right", fontsize=7, ncols=2)
-    grid[-1][0].set_xlabel("sample", fontsize=9)
-    grid[-1][2].set_xlabel("cycles/sample", fontsize=9)
-    with atomic(picture) as temporary:
-        figure.savefig(temporary, dpi=110)
-
-
-def _row(axes: np.ndarray, block: np.ndarray) -> None:
-    """Draw frames (B, 1024, 2) of one class into its three axes."""
-    first = block[0]
-    limit = float(np.abs(first).max()) * 1.1
-    time, plane, spectrum = axes
-    time.plot(first[:256, 0], linewidth=0.9, label="I")
-    time.plot(first[:256, 1], linewidth=0.9, label="Q")
-    time.set(xlim=(0, 255), ylim=(-limit, limit))
-    start = np.square(first).sum(axis=1).reshape(-1, SPS).mean(axis=0).argmax()
-    plane.plot(first[:, 0], first[:, 1], linewidth=0.4, color="lightgrey")
-    plane.plot(*first[start::SPS].T, ".", markersize=2, color="tab:green")
-    plane.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
-    window = np.hanning(FRAME)
-    signal = (block[..., 0] + 1j * block[..., 1]) * window
-    power = (np.abs(np.fft.fft(signal, axis=1)) ** 2).mean(axis=0) / (window**2).sum()
-    frequency = np.fft.fftshift(np.fft.fftfreq(FRAME))
-    decibels = 10 * np.log10(np.fft.fftshift(power) + 1e-12)
-    spectrum.plot(frequency, decibels, linewidth=0.9, color="tab:red")
-    spectrum.set(xlim=(-0.5, 0.5))
-    spectrum.margins(y=0.12)
-    for axis in axes:
-        axis.tick_params(labelsize=7)
-        axis.grid(alpha=0.25)

@@ -16,7 +16,6 @@ from deploy.board.split import official_split
 from models.checkpoint import Checkpoint, load
 from models.console import Progress
 from models.errors import BadInput
-from models.files import atomic
 from models.published import CURVE_SNRS, CURVES, DATA_LABEL, OTHERS, RESULTS
 from training.data_info import sample_rows
 from training.twin import Twin
@@ -185,62 +184,3 @@ def _classify(
         for part, frames in read_rows(file["X"], rows, _BATCH):
             x = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 2, 1)))
             yield part, network(x.to(device)).argmax(1).cpu().numpy()
-
-
-def draw(facts: dict[str, Any], picture: str | Path) -> None:
-    """Draw what `fidelity` found: a panel a network, and accuracy per class.
-
-    Raises:
-        BadInput: `picture` cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    networks = facts["networks"]
-    figure = Figure(figsize=(5.2 * len(networks), 9.5), layout="constrained")
-    figure.suptitle(
-        f"{facts['data_label']}: networks trained on the real data, {facts['frames']:,} frames"
-    )
-    grid = figure.subplots(2, len(networks), squeeze=False, height_ratios=[1, 1.25])
-    for (top, bottom), network in zip(grid.T, networks, strict=True):
-        shares = [np.nan if a is None else a for a in network["accuracy_per_snr"]]
-        mean = f"mean {network['accuracy']:.3f}"
-        top.plot(facts["snrs"], shares, marker=".", label=f"this file, {mean}")
-        published = network["published"]
-        if published and published["curve"]:
-            snrs = [int(snr) for snr in published["curve"]]
-            curve = np.array(list(published["curve"].values()))
-            top.plot(
-                snrs,
-                curve,
-                "o",
-                fillstyle="none",
-                color="tab:red",
-                label=f"published (real data), mean {published['accuracy']:.3f}",
-            )
-            top.fill_between(
-                snrs,
-                curve - SNR_TOLERANCE,
-                curve + SNR_TOLERANCE,
-                color="tab:red",
-                alpha=0.12,
-                linewidth=0,
-                label=f"+-{100 * SNR_TOLERANCE:.0f} points",
-            )
-        elif published:
-            top.plot([], [], " ", label=f"published mean {published['accuracy']:.3f} (no curve)")
-        top.set(title=network["network"], xlabel="SNR, dB", ylabel="accuracy", ylim=(0, 1))
-        top.grid(alpha=0.3)
-        top.legend(loc="upper left", fontsize=8)
-        place = np.arange(len(CLASSES))
-        for key, shift, label in (
-            ("accuracy_per_class_high", -0.2, "10 dB and above"),
-            ("accuracy_per_class", 0.2, "all SNRs"),
-        ):
-            values = [np.nan if a is None else a for a in network[key]]
-            bottom.barh(place + shift, values, 0.4, label=label)
-        bottom.set(xlim=(0, 1), xlabel="accuracy", ylim=(len(CLASSES) - 0.4, -0.6))
-        bottom.set_yticks(place, CLASSES, fontsize=8)
-        bottom.grid(axis="x", alpha=0.3)
-    grid[1][0].legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8, ncols=2, frameon=False)
-    with atomic(picture) as temporary:
-        figure.savefig(temporary, dpi=110)

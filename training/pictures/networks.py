@@ -1,37 +1,14 @@
-"""Pictures of results, as PNG bytes. Every one names the data it was measured on."""
+"""Accuracy, cost and sparsity of networks, as PNG bytes."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from models import published
-
-WIDTH, DPI = 8.0, 130
-
-
-def _axes(height: float) -> tuple[Figure, Axes]:
-    # Without pyplot, whose backend is the caller's choice: a notebook shows figures of its own.
-    figure = Figure(figsize=(WIDTH, height))
-    return figure, figure.subplots()
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as PNG, cut to what is drawn."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
-    return buffer.getvalue()
-
-
-def data_uri(image: bytes) -> str:
-    """Return a PNG as what an HTML page can hold."""
-    return "data:image/png;base64," + base64.b64encode(image).decode()
+from training.pictures.canvas import WIDTH, one_plot, png
 
 
 def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> bytes:
@@ -41,7 +18,7 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
         results: what `training.evaluate.evaluate` returned, by name.
         data: label of the frames.
     """
-    figure, axes = _axes(4.8)
+    figure, axes = one_plot(4.8)
     for name, facts in results.items():
         share = [np.nan if a is None else 100 * a for a in facts["accuracy_per_snr"]]
         label = f"{name} ({facts['accuracy']:.1%})"
@@ -61,7 +38,7 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
 
 def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw how many times cheaper than VGG10 each network is; `rows` have name and compression."""
-    figure, axes = _axes(0.6 + 0.42 * len(rows))
+    figure, axes = one_plot(0.6 + 0.42 * len(rows))
     names = [row["name"] for row in rows]
     ratios = [row["compression"] for row in rows]
     bars = axes.barh(names, ratios, color="tab:blue")
@@ -79,7 +56,7 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         rows: dicts with `name`, `accuracy`, `score`, `nonzero_weights`.
         data: label of the frames they were tested on.
     """
-    figure, axes = _axes(5.2)
+    figure, axes = one_plot(5.2)
     theirs: list[dict[str, Any]] = [
         {
             "name": row.network,
@@ -139,7 +116,7 @@ def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
     """Draw the confusion matrix of `evaluate`'s facts, over all SNRs, rows summing to 100 %."""
     counts = np.array(facts["confusion"], float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = _axes(WIDTH * 0.86)
+    figure, axes = one_plot(WIDTH * 0.86)
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     names = facts["classes"]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
@@ -160,7 +137,7 @@ def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
 
 def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
     """Draw each layer's nonzero weights and zeros; `layers` have name, weights and nonzero."""
-    figure, axes = _axes(0.8 + 0.26 * len(layers))
+    figure, axes = one_plot(0.8 + 0.26 * len(layers))
     names = [layer["name"] for layer in layers]
     nonzero = np.array([layer["nonzero"] for layer in layers])
     weights = np.array([layer["weights"] for layer in layers])

@@ -1,0 +1,26 @@
+"""All pictures, of whichever stage. Each names the data it was measured on."""
+
+from training.pictures.canvas import check_picture, data_uri
+from training.pictures.fidelity_curves import deviations
+from training.pictures.networks import (
+    accuracy_over_cost,
+    accuracy_over_snr,
+    compression,
+    confusion_matrix,
+    sparsity,
+)
+from training.pictures.pipeline import balance
+from training.pictures.signals import modulations
+
+__all__ = [
+    "accuracy_over_cost",
+    "accuracy_over_snr",
+    "balance",
+    "check_picture",
+    "compression",
+    "confusion_matrix",
+    "data_uri",
+    "deviations",
+    "modulations",
+    "sparsity",
+]
