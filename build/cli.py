@@ -60,7 +60,7 @@ def build(
     30 % of the board free.
     """
     from build import flow
-    from build.frames import verification_frames
+    from build.stimuli import verification_frames
     from models.files import write_json
 
     frames = None if data is None else verification_frames(data)
@@ -79,9 +79,9 @@ def build(
     )
     if json:
         write_json(json, result.report)
-    from build import report
+    from build import build_report
 
-    report.show(result.report, layers)
+    build_report.show(result.report, layers)
 
 
 def _verbose() -> bool:

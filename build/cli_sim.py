@@ -41,14 +41,9 @@ def simulate(
 
     What it finds goes into FOLDER/report.json too.
     """
-    from build.simulation.command import (
-        check,
-        choose_frames,
-        open_build,
-        record_simulation,
-        simulate_build,
-        size_build,
-    )
+    from build.finished import open_build, record_simulation
+    from build.simulation.comparison import check, simulate_build, size_build
+    from build.stimuli import choose_frames
     from models.console import Bar, print_table
     from models.errors import BadInput
     from models.files import check_target, write_json
@@ -127,8 +122,8 @@ def synth(
 
     What it finds goes into FOLDER/report.json too.
     """
-    from build.simulation.command import open_build, record
-    from build.synthesis import KINDS, synthesise_build
+    from build.finished import open_build, record
+    from build.yosys import KINDS, synthesise_build
     from models.console import Bar, print_table
     from models.errors import BadInput
     from models.files import write_json

@@ -35,9 +35,8 @@ def setup(build_dir: Path) -> None:
 
     if "XILINX_VIVADO" not in os.environ:
         for name in finn.xsi._LAZY_NAMES:
-            # Attributes that exist are never asked for lazily; another simulator may be bound.
-            if name not in vars(finn.xsi):
-                setattr(finn.xsi, name, _missing(name))
+            # Attributes that exist are never asked for lazily.
+            setattr(finn.xsi, name, _missing(name))
     # A settings file in the user's home must not decide where a build of ours goes.
     finn.util.settings._SETTINGS = FINNSettings.init(
         override_settings_path=build_dir / "settings.yaml",

@@ -1,7 +1,7 @@
 """From a checkpoint or QONNX file to an accelerator, every step verified.
 
-FINN+'s own builder runs FINN+'s steps and ours (`build/config.py` lists them); after each the graph
-is executed and compared with the network (`build/verify.py`).
+FINN+'s own builder runs FINN+'s steps and ours (`build/finn_config.py` lists them); after each the
+graph is executed and compared with the network (`build/verify.py`).
 """
 
 import functools
@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from qonnx.core.modelwrapper import ModelWrapper
 
 from build.environment import quiet, setup
-from build.frames import sample_frames, synthetic_frames
+from build.layout import GENERATED, HDL, MARKER, NETWORK, STREAMED, graph_after
+from build.source import Source, load_graph, open_source
+from build.stimuli import sample_frames, synthetic_frames
 from build.xilinx import check_tools, find_vivado
-from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
 from models.console import Bar
 from models.errors import BadInput
-from models.export import load_onnx, to_qonnx
 from models.files import existing_file, writable_folder, write_json
 
 TUNED = "tuned"
@@ -50,49 +49,6 @@ class BuildResult:
     def load(self) -> ModelWrapper:
         """Return the last step's graph, ready for `build.verify.graph_classes` and the like."""
         return load_graph(self.model)
-
-
-def load_graph(path: str | Path) -> ModelWrapper:
-    """Read a step's graph and make its operators known."""
-    setup(Path(path).parent.parent / "finn")
-    importlib.import_module("build.rtl.specialize")
-    return ModelWrapper(str(existing_file(path, "graph")))
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is built: the exported model, and the network it came from if it is ours."""
-
-    model: ModelWrapper
-    checkpoint: Checkpoint | None
-    name: str
-
-    @property
-    def network(self) -> torch.nn.Module | None:
-        """The Brevitas network, or None for a foreign ONNX file."""
-        return None if self.checkpoint is None else self.checkpoint.network
-
-
-def open_source(given: str | Path | Checkpoint) -> Source:
-    """Return the model of a checkpoint, a checkpoint file (.pth) or a QONNX file (.onnx).
-
-    Raises:
-        BadInput: it is unusable, or has activations that are not quantized.
-    """
-    from build.checks import check_quantized
-
-    if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
-        model = load_onnx(given)
-        check_quantized(model, str(given))
-        return Source(model, None, Path(given).stem)
-    opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)
-    if not opened.config.hardware_form:
-        what = opened.config.name if isinstance(given, Checkpoint) else given
-        raise BadInput(
-            f"{what} has float activations between its blocks, which dataflow hardware cannot "
-            "compute; make its hardware form first: aaronnet quantize CHECKPOINT --bits 8"
-        )
-    return Source(to_qonnx(opened), opened, opened.config.name)
 
 
 def build(
@@ -131,7 +87,7 @@ def build(
             faults.
 
     Returns:
-        the graph and the report; see `build.report` for its keys.
+        the graph and the report; see `build.build_report` for its keys.
 
     Raises:
         BadInput: the board, the network, the rate, the folding or the tools do not allow it;
@@ -152,9 +108,9 @@ def build(
     clear(out)
     writable_folder(out)
     with quiet(out / "libraries.log", verbose):
-        setup(out / "finn")
+        setup(out / GENERATED)
         from build.boards import find_board
-        from build.config import TARGETS, Request
+        from build.finn_config import TARGETS, Request
 
         if to not in TARGETS:
             raise BadInput(f"unknown target {to!r}; choose one of {', '.join(TARGETS)}")
@@ -181,14 +137,14 @@ def build(
         except BadInput:
             clear(out)
             raise
-        from build import report
+        from build import build_report
 
-        facts = report.collect(source, request, out, verifier.results)
-        report.write(facts, request, out)
-        last = out / "intermediate_models" / f"{list(seconds)[-1]}.onnx"
+        facts = build_report.collect(source, request, out, verifier.results)
+        build_report.write(facts, request, out)
+        last = graph_after(out, list(seconds)[-1])
         if to != "estimate":
             _package(source, request, facts, out)
-    write_json(out / "build.json", {"seconds": seconds, "to": to, "board": request.board.name})
+    write_json(out / MARKER, {"seconds": seconds, "to": to, "board": request.board.name})
     return BuildResult(out, last, facts, seconds)
 
 
@@ -222,13 +178,13 @@ def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> 
         else network_logits(source.network, frames)
     )
     samples["predicted"] = classes_of(logits)
-    generated = out / "intermediate_models" / "step_hw_codegen.onnx"
+    generated = graph_after(out, HDL)
     stitched = None
     if generated.exists():
-        stitched = stitch(ModelWrapper(str(generated)), out / "finn")
-    graph = out / "intermediate_models" / "step_insert_streams.onnx"
+        stitched = stitch(ModelWrapper(str(generated)), out / GENERATED)
+    graph = graph_after(out, STREAMED)
     if not graph.exists():
-        graph = graph.with_name("step_minimize_bit_width.onnx")
+        graph = graph_after(out, "step_minimize_bit_width")
     write_package(source, request, facts, out, graph, samples, label, stitched)
 
 
@@ -266,7 +222,7 @@ def run(
     import finn.builder.build_dataflow as builder
     from finn.util.exception import FINNUserError
 
-    from build.config import builder_config
+    from build.finn_config import builder_config
     from build.verify import Verifier
 
     # FINN's builder resolves names; ours must be known before graphs are read.
@@ -300,7 +256,7 @@ def run(
             return wrapper
 
         config.steps = [watched(step) for step in steps]
-        exported = out / "network.onnx"
+        exported = out / NETWORK
         source.model.save(str(exported))
         if find_vivado() is None:
             builder.get_vivado_root = lambda: "none"

@@ -12,8 +12,10 @@ from qonnx.core.datatype import BaseDataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from build.config import Request
+from build.finn_config import Request
+from build.layout import PACKAGE
 from build.simulation.files import write_rtl
+from build.source import Source
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
 from deploy.board.package import (
@@ -30,12 +32,11 @@ from deploy.board.records import read_json
 from models.files import sha256, write_json
 
 if TYPE_CHECKING:
-    from build.flow import Source
     from build.simulation.stitch import Accelerator
 
 
 def write_package(
-    source: "Source",
+    source: Source,
     request: Request,
     facts: dict[str, Any],
     out: Path,
@@ -62,7 +63,7 @@ def write_package(
     """
     from deploy.board.radioml import CLASSES
 
-    folder = out / "package"
+    folder = out / PACKAGE
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model = ModelWrapper(str(graph))

@@ -11,7 +11,8 @@ import torch
 from qonnx.core.modelwrapper import ModelWrapper
 
 from build import flow
-from build.frames import synthetic_frames
+from build.layout import graph_after
+from build.stimuli import synthetic_frames
 from models.checkpoint import Checkpoint, build_network
 from models.config import FRAME_LENGTH, named_config
 from models.console import out
@@ -46,8 +47,7 @@ def tune(name: str, board: str) -> dict:
         from build.boards import find_board
         from build.folding import fastest_fitting, units
 
-        graphs = result.folder / "intermediate_models"
-        model = ModelWrapper(str(graphs / "step_specialize_for_rtl.onnx"))
+        model = ModelWrapper(str(graph_after(result.folder, "step_specialize_for_rtl")))
         device = find_board(board)
         folding = fastest_fitting(units(model, device), device, *POLICIES[board])
     if folding is None:

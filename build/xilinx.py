@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from models.errors import BadInput
 
 if TYPE_CHECKING:
-    from build.config import Request
+    from build.finn_config import Request
 
 SUPPORTED = "2022.2 or 2024.2"  # README of finn-plus 1.6.1
 ALVEO_VARIABLES = {

@@ -4,7 +4,6 @@
 //   simulation [--seed N] [--limit CYCLES] [--idle CYCLES] [--drain CYCLES] [--wave FILE]
 //              [--source NAME FILE STALL BURST] [--sink NAME FILE WORDS STALL BURST]
 //              [--tap NAME FILE WORDS] [--watch]
-//   simulation --ports     print the streams and the bytes of their words
 //
 // Sources read packed words from FILE, sinks and taps write them. STALL is the chance in 1/1024
 // that a side pauses after a clock cycle, BURST the longest pause. Facts go to stdout as JSON.
@@ -110,11 +109,6 @@ int main(int argc, char** argv) {
     auto top = std::make_unique<MODEL>(context.get());
     bind_ports(*top, streams, values);
 
-    if (argc == 2 && !strcmp(argv[1], "--ports")) {
-        for (auto& stream : streams) printf("%s %zu\n", stream.name, stream.bytes);
-        return 0;
-    }
-
     std::vector<End> sources, sinks, taps;
     auto find = [&](const char* name) -> Stream {
         for (auto& stream : streams)
@@ -167,7 +161,7 @@ int main(int argc, char** argv) {
     }
 #endif
     auto eval = [&](int clock) {
-        SET_CLOCKS(clock);
+        top->ap_clk = clock;
         top->eval();
 #ifdef WAVES
         if (trace) trace->dump(context->time());

@@ -42,8 +42,7 @@ class Port:
     """An AXI stream of the top module: `<name>_TDATA`, `_TVALID`, `_TREADY`, of `width` bits.
 
     `internal` streams are wires inside the top module marked `verilator public_flat_rd`; they can
-    be tapped and watched, not driven. A width of 0 is left to the simulator to find out
-    (`port_bytes`): words then fill the C++ variable of the port.
+    be tapped and watched, not driven.
     """
 
     name: str
@@ -59,8 +58,6 @@ class Design:
     sources: Mapping[str, str]  # file name -> text, in the order of compilation
     ports: Sequence[Port]
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)  # name -> 32-bit wire
-    clocks: Sequence[str] = ("ap_clk",)
-    tied: Sequence[str] = ()  # inputs of at most 64 bits to hold at zero
 
     def __post_init__(self) -> None:
         """Check what goes into C++ as it is, and into Verilator's arguments."""
@@ -126,7 +123,6 @@ def _ports_header(design: Design) -> str:
         f'#include "V{design.top}.h"',
         f'#include "V{design.top}___024root.h"',
         f"#define MODEL V{design.top}",
-        f"#define SET_CLOCKS(c) {' '.join(f'top->{name} = c;' for name in design.clocks)}",
         "struct Stream; struct Value;",
         "template <class S, class V>",
         "void bind_ports(MODEL& top, std::vector<S>& streams, std::vector<V>& values) {",
@@ -134,12 +130,10 @@ def _ports_header(design: Design) -> str:
     inner = f"top.rootp->{design.top}__DOT__"
     for port in design.ports:
         at = f"{inner if port.internal else 'top.'}{port.name}"
-        size = port.width // 8 or f"sizeof({at}_TDATA)"
         lines.append(
-            f'  streams.push_back({{"{port.name}", {size}, (void*)&{at}_TDATA, '
+            f'  streams.push_back({{"{port.name}", {port.width // 8}, (void*)&{at}_TDATA, '
             f"(CData*)&{at}_TVALID, (CData*)&{at}_TREADY}});"
         )
-    lines += [f"  top.{name} = 0;" for name in design.tied]
     for name, wire in design.values.items():
         lines.append(f'  values.push_back({{"{name}", (IData*)&{inner}{wire}}});')
     return "\n".join([*lines, "}", ""])
@@ -204,13 +198,6 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
             if not executable.exists():
                 raise
     return executable
-
-
-def port_bytes(executable: Path) -> dict[str, int]:
-    """Return the bytes of a word of each stream."""
-    done = subprocess.run([str(executable), "--ports"], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return {name: int(size) for name, size in rows}
 
 
 def run(

@@ -8,6 +8,7 @@ the quantizer, evaluated in float64 on the exported model itself, gives at least
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from finn.builder.build_dataflow_config import DataflowBuildConfig
@@ -19,8 +20,9 @@ from qonnx.transformation.base import Transformation
 
 from build.checks import LAYERS, PASSING, QUANTIZERS, quantizer_of
 from build.execute import run_node
+from build.layout import graph_after
 
-SOURCE = "step_integer_input.onnx"
+SOURCE = "step_integer_input"
 """The exported model with integer input, as the builder saves it after our first step."""
 
 
@@ -183,7 +185,7 @@ def step_qonnx_to_finn_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) ->
     Needs the builder's saved intermediate models.
     """
     model = step_qonnx_to_finn(model, cfg)
-    source = cfg.get_intermediate_models_directory() / SOURCE
+    source = graph_after(Path(cfg.output_dir), SOURCE)
     return model.transform(WidenThresholds(ModelWrapper(str(source))))
 
 
@@ -193,5 +195,5 @@ def step_streamline_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> Mo
     Needs the builder's saved intermediate models.
     """
     model = step_streamline(model, cfg)
-    source = cfg.get_intermediate_models_directory() / SOURCE
+    source = graph_after(Path(cfg.output_dir), SOURCE)
     return model.transform(ExactThresholds(ModelWrapper(str(source))))

@@ -8,7 +8,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 
-from build.frames import synthetic_frames
+from build.layout import GENERATED, finn_report
+from build.stimuli import synthetic_frames
 from build.verify import graph_input
 from models.files import write_json
 
@@ -50,6 +51,6 @@ def step_size_fifos(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapp
     trial = trial.transform(PrepareIP(cfg._resolve_fpga_part(), cfg._resolve_hls_clk_period()))
     frames = graph_input(trial, synthetic_frames()[::13])
     folder = Path(cfg.output_dir)
-    sizing = size_fifos(stitch(trial, folder / "finn", fast=True), frames)
-    write_json(folder / "report" / SIZING, sizing.facts())
+    sizing = size_fifos(stitch(trial, folder / GENERATED, fast=True), frames)
+    write_json(finn_report(folder, SIZING), sizing.facts())
     return model.transform(SetFIFODepths(sizing.depths))

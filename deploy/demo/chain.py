@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from build.finished import open_build, record_simulation
 from build.flow import build
-from build.simulation.command import check, open_build, record_simulation, simulate_build
+from build.simulation.comparison import check, simulate_build
 from deploy.board.radioml import SNRS, data_label
 from deploy.demo.demo_report import write_report
 from deploy.demo.journal import Journal

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from build.config import clock_period
+from build.finn_config import clock_period
 from build.flow import BuildResult, build
 from models.errors import BadInput
 from tests.build.small_aaronnet import frames_for, small_checkpoint

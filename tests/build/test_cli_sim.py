@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from build.simulation.command import check, choose_frames
+from build.simulation.comparison import check
+from build.stimuli import choose_frames
 from models.errors import BadInput, CheckFailed
 from training.synthesis import write_dataset
 

@@ -10,6 +10,7 @@ from qonnx.custom_op.registry import getCustomOp
 
 from build import xilinx
 from build.flow import build
+from build.layout import graph_after
 from build.verify import classes_of, graph_classes, graph_logits, network_logits, observe
 from models import checkpoint as checkpoints
 from models.errors import BadInput, CheckFailed
@@ -51,7 +52,7 @@ def test_report_says_what_was_built(built):
 
 
 def test_hdl_is_there(built):
-    graph = ModelWrapper(str(built.folder / "intermediate_models" / "step_hw_codegen.onnx"))
+    graph = ModelWrapper(str(graph_after(built.folder, "step_hw_codegen")))
     for node in graph.graph.node:
         files = getCustomOp(node).get_rtl_file_list(abspath=True)
         assert files, node.name
@@ -105,12 +106,11 @@ def test_injected_faults_are_located(step, operator, built, tmp_path):
 
     checkpoint = small_checkpoint()
     verifier = Verifier(to_qonnx(checkpoint), frames_for(26), tmp_path, network=checkpoint.network)
-    graphs = built.folder / "intermediate_models"
     before = {"step_convert_to_hw": "step_streamline_exactly"}.get(
         step, "step_create_dataflow_partition"
     )
-    verifier.check(before, ModelWrapper(str(graphs / f"{before}.onnx")))
-    model = ModelWrapper(str(graphs / f"{step}.onnx"))
+    verifier.check(before, ModelWrapper(str(graph_after(built.folder, before))))
+    model = ModelWrapper(str(graph_after(built.folder, step)))
     name = change_weight(model, operator, 1)
     with pytest.raises(CheckFailed, match=rf"{step}: node {name} \({operator}\) differs in \d+ of"):
         verifier.check(step, model)
@@ -140,7 +140,7 @@ def test_neighbours_with_unequal_folding_are_found(built, tmp_path):
 
     checkpoint = small_checkpoint()
     verifier = Verifier(to_qonnx(checkpoint), frames_for(26), tmp_path, network=checkpoint.network)
-    path = built.folder / "intermediate_models" / "step_specialize_for_rtl.onnx"
+    path = graph_after(built.folder, "step_specialize_for_rtl")
     model = ModelWrapper(str(path))
     node = model.get_nodes_by_op_type("VVAU_rtl")[0]
     getCustomOp(node).set_nodeattr("PE", 3)
@@ -196,8 +196,7 @@ def test_impossible_rates_name_the_layer_and_the_best(built, tmp_path, monkeypat
     from build.folding import units
     from build.steps.folding import choose
 
-    graphs = built.folder / "intermediate_models"
-    model = ModelWrapper(str(graphs / "step_specialize_for_rtl.onnx"))
+    model = ModelWrapper(str(graph_after(built.folder, "step_specialize_for_rtl")))
     board = find_board("ZCU104")
     chain = units(model, board)
     with pytest.raises(BadInput, match=r"25 clocks a frame, but \w+_0 takes 26\d .* best is 9\d\d"):
@@ -210,8 +209,7 @@ def test_impossible_rates_name_the_layer_and_the_best(built, tmp_path, monkeypat
 
 def test_folding_of_another_network_is_refused(built, tmp_path):
     folding = json.loads((built.folder / "folding.json").read_text())
-    graphs = built.folder / "intermediate_models"
-    model = ModelWrapper(str(graphs / "step_specialize_for_rtl.onnx"))
+    model = ModelWrapper(str(graph_after(built.folder, "step_specialize_for_rtl")))
     from build.folding import check_folding
 
     check_folding(model, folding, "f")
@@ -266,7 +264,7 @@ def test_logits_instead_of_classes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["AaronNet32plusplus", "AaronNet32", "vgg"])
 def test_published_networks_build_for_zcu104(name, published, tmp_path):
-    from build.frames import synthetic_frames
+    from build.stimuli import synthetic_frames
     from models.hardware import to_hardware
 
     frames = synthetic_frames()
@@ -281,7 +279,7 @@ def test_published_networks_build_for_zcu104(name, published, tmp_path):
     ("board", "cycles"), [("Pynq-Z2", 4112), ("ZCU104", 1024), ("RFSoC4x2", 266)]
 )
 def test_tuned_foldings_fit_their_boards(board, cycles, published, tmp_path):
-    from build.frames import synthetic_frames
+    from build.stimuli import synthetic_frames
     from models.hardware import to_hardware
 
     frames = synthetic_frames()

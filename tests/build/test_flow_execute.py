@@ -5,6 +5,7 @@ import pytest
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
+from build.layout import graph_after
 from models.errors import BadInput
 from models.export import to_qonnx
 from tests.build.small_aaronnet import frames_for, small_checkpoint
@@ -29,7 +30,7 @@ def test_every_tensor_is_finns(built, step):
     from build.execute import output_of, trace
     from build.verify import graph_input
 
-    model = ModelWrapper(str(built.folder / "intermediate_models" / f"{step}.onnx"))
+    model = ModelWrapper(str(graph_after(built.folder, step)))
     for node in model.graph.node:
         if node.domain.startswith("finn"):
             getCustomOp(node).set_nodeattr("exec_mode", "cppsim")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
+from build.layout import graph_after
 from models.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("finn")
@@ -72,8 +73,7 @@ def test_search_finds_the_cheapest_of_all(chain, cycles):
 
 @pytest.fixture(scope="module")
 def network(built):
-    graphs = built.folder / "intermediate_models"
-    return ModelWrapper(str(graphs / "step_specialize_for_rtl.onnx"))
+    return ModelWrapper(str(graph_after(built.folder, "step_specialize_for_rtl")))
 
 
 def test_less_time_never_costs_less(network):
@@ -89,8 +89,8 @@ def test_less_time_never_costs_less(network):
 
 
 def test_listing_options_leaves_the_model_alone(network):
+    from build.build_report import folding_of
     from build.folding import units
-    from build.report import folding_of
 
     before = folding_of(network)
     units(network, board())
@@ -114,8 +114,8 @@ def test_windows_and_depthwise_layers_have_one_parallelism(network):
 
 def test_estimates_are_those_of_the_folded_model(network):
     """What the search adds up is what the model says once the folding is applied."""
+    from build.build_report import layer_rows
     from build.folding import cheapest, units
-    from build.report import layer_rows
     from build.steps.folding import ApplyFolding
 
     device = board()

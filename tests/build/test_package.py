@@ -69,12 +69,12 @@ def test_nothing_of_this_machine_is_inside(built):
 
 
 def test_a_simulation_takes_the_place_of_the_estimates(built, tmp_path):
-    from build.simulation.command import Build, record_simulation
+    from build.finished import FinishedBuild, record_simulation
     from deploy.board.package import Performance, read_package
 
     shutil.copytree(built.folder / "package", tmp_path / "package")
     shutil.copy(built.folder / "report.json", tmp_path)
-    opened = Build(tmp_path, None, 250.0, built.report)
+    opened = FinishedBuild(tmp_path, None, 250.0, built.report)
     estimated = read_package(tmp_path / "package").performance
     facts = {"stall": 0.0, "mismatches": 0, "cycles_per_frame": 1031.5, "latency_cycles": 4022}
     for fault in ({"stall": 0.3}, {"mismatches": 1}, {"cycles_per_frame": None}):

@@ -1,8 +1,6 @@
 """FIFO depths from simulation, and FINN's own RTL simulation through our simulator."""
 
-import numpy as np
 import pytest
-from qonnx.custom_op.registry import getCustomOp
 
 from tests.build.hardware import fold, generate
 from tests.build.small_network import frames, small_network
@@ -39,32 +37,3 @@ def test_depths_keep_the_pace_of_endless_fifos(model):
     assert ours.cycles_per_frame == finns.cycles_per_frame == sizing.cycles_least
     assert ours.latency_cycles == finns.latency_cycles
     assert ours.fifos == finns.fifos
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["VVAU_rtl_0", "MVAU_rtl_0", "Thresholding_rtl_0", "ConvolutionInputGenerator_rtl_1",
-     "StreamingDataWidthConverter_rtl_0", "ChannelAdd_rtl_0"],
-)  # fmt: skip
-def test_finns_rtl_simulation_runs_without_vivado(model, name, monkeypatch):
-    import finn.xsi
-    from finn.core.onnx_exec import execute_onnx
-
-    from build.simulation import finn_xsi
-
-    for function in finn.xsi._LAZY_NAMES:
-        monkeypatch.setattr(finn.xsi, function, None, raising=False)
-    finn_xsi.bind()
-    for node in model.graph.node:
-        getCustomOp(node).set_nodeattr("exec_mode", "cppsim")
-    context = execute_onnx(model, {"frame": frames(1)[0]}, return_full_exec_context=True)
-    node = model.get_node_from_name(name)
-    op, output = getCustomOp(node), node.output[0]
-    expected = context[output]
-    op.prepare_rtlsim(False)
-    op.set_nodeattr("exec_mode", "rtlsim")
-    context[output] = np.zeros_like(expected)
-    op.execute_node(context, model.graph)
-    np.testing.assert_array_equal(context[output], expected)
-    assert op.get_nodeattr("cycles_rtlsim") >= op.get_exp_cycles() - 1

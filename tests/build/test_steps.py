@@ -11,6 +11,7 @@ from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.util.basic import qonnx_make_model
 
+from build.layout import graph_after
 from models.errors import BadInput
 from models.export import to_qonnx
 from tests.build.small_aaronnet import frames_for, small_checkpoint
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("finn")
 
 
 def built_graph(built, step: str) -> ModelWrapper:
-    return ModelWrapper(str(built.folder / "intermediate_models" / f"{step}.onnx"))
+    return ModelWrapper(str(graph_after(built.folder, step)))
 
 
 def logits(model: ModelWrapper, count: int = 8) -> np.ndarray:
@@ -171,7 +172,7 @@ def test_class_index_is_the_largest_logit(built):
 def test_exact_thresholds_undo_rounding_and_are_integers(built):
     from build.steps.exact_thresholds import SOURCE, ExactThresholds
 
-    source = ModelWrapper(str(built.folder / "intermediate_models" / SOURCE))
+    source = ModelWrapper(str(graph_after(built.folder, SOURCE)))
     exact = built_graph(built, "step_streamline_exactly")
     rounded = built_graph(built, "step_streamline_exactly")
     rng = np.random.default_rng(2)
@@ -191,7 +192,7 @@ def test_exact_thresholds_decide_like_the_quantizer(built):
     """Every threshold is the first accumulator of its level, one less is not."""
     from build.steps.exact_thresholds import SOURCE, _pairs, levels_of
 
-    source = ModelWrapper(str(built.folder / "intermediate_models" / SOURCE))
+    source = ModelWrapper(str(graph_after(built.folder, SOURCE)))
     model = built_graph(built, "step_streamline_exactly")
     falling = 0
     for node, quantizer in _pairs(model, source):
@@ -209,7 +210,7 @@ def test_exact_thresholds_decide_like_the_quantizer(built):
 def test_exact_thresholds_refuse_another_network(built):
     from build.steps.exact_thresholds import SOURCE, ExactThresholds
 
-    source = ModelWrapper(str(built.folder / "intermediate_models" / SOURCE))
+    source = ModelWrapper(str(graph_after(built.folder, SOURCE)))
     model = built_graph(built, "step_streamline_exactly")
     node = model.get_nodes_by_op_type("MultiThreshold")[3]
     model.set_initializer(node.input[1], model.get_initializer(node.input[1]) + 7)

@@ -1,130 +1,22 @@
 """What `aaronnet simulate` does: a build's RTL on frames, against the network it was built from."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from build.finished import FinishedBuild
+from build.layout import GENERATED, NETWORK
 from models.errors import BadInput, CheckFailed
-from models.files import existing_file, write_json
 
-if TYPE_CHECKING:
-    from qonnx.core.modelwrapper import ModelWrapper
-
-GRAPH = "step_hw_codegen.onnx"
 REFERENCE_BATCH = 64  # frames at a time through the graph, for memory
 
 
-@dataclasses.dataclass(frozen=True)
-class Build:
-    """A folder that `aaronnet build --to hdl` (or further) left."""
-
-    folder: Path
-    model: "ModelWrapper"  # with generated HDL
-    clock_mhz: float
-    report: dict[str, Any]
-
-
-def open_build(folder: Path) -> Build:
-    """Open a build's folder.
-
-    Raises:
-        BadInput: it is no build, or one without HDL.
-    """
-    from build.flow import load_graph
-
-    if not (folder / "build.json").is_file():
-        raise BadInput(f"{folder} is no folder of `aaronnet build`: it has no build.json")
-    graph = folder / "intermediate_models" / GRAPH
-    if not graph.exists():
-        raise BadInput(f"{folder} has no HDL; build it again with --to hdl")
-    report = json.loads(existing_file(folder / "report.json", "report").read_text())
-    return Build(folder, load_graph(graph), report["performance"]["clock_mhz"], report)
-
-
-def record(opened: Build, name: str, facts: dict[str, Any]) -> None:
-    """Add facts to the build's report.json, in the place of earlier ones of that name."""
-    path = opened.folder / "report.json"
-    write_json(path, {**json.loads(path.read_text()), name: facts})
-
-
-def record_simulation(opened: Build, facts: dict[str, Any]) -> None:
-    """Keep a simulation's facts with the build; its package then expects their pace and latency.
-
-    Of a run that paused at its ends, was too short for a pace or found a fault, the package keeps
-    nothing.
-    """
-    from build.package import expect_simulated
-
-    record(opened, "simulation", facts)
-    if not facts["stall"] and facts["cycles_per_frame"] and not facts["mismatches"]:
-        cycles, latency = facts["cycles_per_frame"], facts["latency_cycles"]
-        expect_simulated(opened.folder / "package", cycles, latency)
-
-
-@dataclasses.dataclass(frozen=True)
-class Frames:
-    """Float32 frames (N, 2, 1024), their true classes (N,), and where they come from."""
-
-    x: np.ndarray
-    classes: np.ndarray
-    label: str
-
-
-def choose_frames(wanted: str, data: str | Path | None = None) -> Frames:
-    """Return frames over all SNRs.
-
-    Args:
-        wanted: how many; without `data` also a file to take up to 2000 from.
-        data: file in RadioML's layout to take them from, evenly spread; without it they are
-            synthesised.
-
-    Raises:
-        BadInput: the number or the file is unusable.
-    """
-    if data is None and not wanted.isdigit():
-        return _frames_of(wanted, 2000)
-    if not wanted.isdigit() or not 1 <= int(wanted) <= 100_000:
-        raise BadInput(f"simulate between 1 and 100000 frames, not {wanted}")
-    return _synthesised(int(wanted)) if data is None else _frames_of(data, int(wanted))
-
-
-def _synthesised(count: int) -> Frames:
-    from build.frames import drawn_frames, synthetic_cells, synthetic_frames
-    from deploy.board.radioml import CLASSES, SNRS
-    from training.synthesis import RECIPE_VERSION
-
-    if count <= 104:
-        step = np.linspace(0, 103, count).round().astype(int)
-        cells, x = synthetic_cells(), synthetic_frames()[step]
-        cells = [cells[index] for index in step]
-    else:
-        cells = [(i % len(CLASSES), SNRS[i % len(SNRS)]) for i in range(count)]
-        x = drawn_frames(cells, seed=count)
-    classes = np.array([modulation for modulation, _ in cells])
-    return Frames(np.ascontiguousarray(x), classes, f"synthetic (recipe {RECIPE_VERSION})")
-
-
-def _frames_of(file: str | Path, most: int) -> Frames:
-    """Return all frames of a file, or `most` evenly spread ones."""
-    from deploy.board.radioml import data_label, open_file, read_index, read_rows
-
-    path = existing_file(file, "data file")
-    index = read_index(path)
-    total = len(index.snrs)
-    rows = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
-    with open_file(path) as opened:
-        parts = [frames for _, frames in read_rows(opened["X"], rows)]
-    x = np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 1))
-    return Frames(x, index.labels[rows], data_label(path))
-
-
 def simulate_build(
-    opened: Build,
+    opened: FinishedBuild,
     frames: np.ndarray,
     classes: np.ndarray | None = None,
     *,
@@ -166,7 +58,7 @@ def simulate_build(
     from build.verify import classes_of, graph_input, graph_logits
     from models.export import load_onnx
 
-    accelerator = stitch(opened.model, opened.folder / "finn", fast)
+    accelerator = stitch(opened.model, opened.folder / GENERATED, fast)
     integers = graph_input(opened.model, frames)
     simulation = simulate(
         accelerator,
@@ -182,7 +74,7 @@ def simulate_build(
     )
     ((tensor, found),) = simulation.outputs.items()
     found = found.reshape(len(frames), -1)
-    network = load_onnx(opened.folder / "network.onnx")
+    network = load_onnx(opened.folder / NETWORK)
     logits = np.concatenate(
         [
             graph_logits(network, frames[i : i + REFERENCE_BATCH])
@@ -236,7 +128,7 @@ def simulate_build(
 
 
 def size_build(
-    opened: Build, frames: np.ndarray, advance: Callable[[int], Any] = lambda count: None
+    opened: FinishedBuild, frames: np.ndarray, advance: Callable[[int], Any] = lambda count: None
 ) -> dict[str, Any]:
     """Search FIFO depths for a build on up to eight float frames.
 
@@ -254,7 +146,7 @@ def size_build(
 
     if len(frames) < 4:
         raise BadInput(f"sizing FIFOs takes at least four frames, not {len(frames)}")
-    accelerator = stitch(opened.model, opened.folder / "finn", fast=True)
+    accelerator = stitch(opened.model, opened.folder / GENERATED, fast=True)
     return size_fifos(accelerator, graph_input(opened.model, frames[:8]), advance=advance).facts()
 
 

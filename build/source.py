@@ -1,0 +1,58 @@
+"""What a build starts from, a network, and what it leaves after a step, a graph."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from qonnx.core.modelwrapper import ModelWrapper
+
+from build.checks import check_quantized
+from build.environment import setup
+from build.layout import GENERATED
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint
+from models.errors import BadInput
+from models.export import load_onnx, to_qonnx
+from models.files import existing_file
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is built: the exported model, and the network it came from if it is ours."""
+
+    model: ModelWrapper
+    checkpoint: Checkpoint | None
+    name: str
+
+    @property
+    def network(self) -> torch.nn.Module | None:
+        """The Brevitas network, or None for a foreign ONNX file."""
+        return None if self.checkpoint is None else self.checkpoint.network
+
+
+def open_source(given: str | Path | Checkpoint) -> Source:
+    """Return the model of a checkpoint, a checkpoint file (.pth) or a QONNX file (.onnx).
+
+    Raises:
+        BadInput: it is unusable, or has activations that are not quantized.
+    """
+    if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
+        model = load_onnx(given)
+        check_quantized(model, str(given))
+        return Source(model, None, Path(given).stem)
+    opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)
+    if not opened.config.hardware_form:
+        what = opened.config.name if isinstance(given, Checkpoint) else given
+        raise BadInput(
+            f"{what} has float activations between its blocks, which dataflow hardware cannot "
+            "compute; make its hardware form first: aaronnet quantize CHECKPOINT --bits 8"
+        )
+    return Source(to_qonnx(opened), opened, opened.config.name)
+
+
+def load_graph(path: str | Path) -> ModelWrapper:
+    """Read a step's graph from a build's folder and make its operators known."""
+    setup(Path(path).parent.parent / GENERATED)
+    importlib.import_module("build.rtl.specialize")
+    return ModelWrapper(str(existing_file(path, "graph")))
