@@ -61,7 +61,7 @@ class Design:
 
     def __post_init__(self) -> None:
         """Check what goes into C++ as it is, and into Verilator's arguments."""
-        names = [self.top, *(port.name for port in self.ports), *self.clocks, *self.tied]
+        names = [self.top, *(port.name for port in self.ports)]
         names += [*self.values.keys(), *self.values.values()]
         try:
             for name in names:
