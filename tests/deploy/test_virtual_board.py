@@ -295,14 +295,17 @@ def test_a_failing_accelerator_is_reported_not_waited_for(board: Board, package:
 def test_a_client_that_dies_halfway_leaves_the_board_usable(
     client: Client, board: Board, package: Package
 ) -> None:
+    board.lease = 1000.0
     client.program(package)
     _, target = client.allocate(bytes(4))
     client.start(client.dma(blocks(package)["odma0"]), target, 4)
-    board.lease = 1000.0
-    client.channel.close()
     other = Client(ADDRESS)
+    with pytest.raises(grpc.RpcError, match="in use by another client"):
+        other.program(package)
+    client.channel.close()
     deadline = time.monotonic() + 10
-    while not board.connected(board._owner) and time.monotonic() > deadline:
+    while board.connected(board._owner):
+        assert time.monotonic() < deadline, "the board never learns that its client is gone"
         time.sleep(0.01)
     other.program(package)
     odma = other.dma(blocks(package)["odma0"])
