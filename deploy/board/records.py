@@ -128,6 +128,25 @@ def record(kind: type[T], facts: Any, where: str = "", others: bool = False) -> 
         raise ValueError(f"{prefix}{error}") from error
 
 
+def left_out() -> Any:
+    """Return a field whose value None `to_json` leaves out."""
+    return dataclasses.field(default=None, metadata={"left_out": True})
+
+
+def to_json(value: Any) -> Any:
+    """Return a dataclass as plain types, field by field."""
+    if dataclasses.is_dataclass(value):
+        pairs = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {
+            field.name: to_json(part)
+            for field, part in pairs
+            if part is not None or "left_out" not in field.metadata
+        }
+    if isinstance(value, dict):
+        return {key: to_json(part) for key, part in value.items()}
+    return [to_json(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def _value(kind: Any, value: Any, where: str, others: bool) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

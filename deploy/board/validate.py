@@ -10,8 +10,8 @@ alone. Exit code 0: the board agrees; 1: it does not, or stopped answering; 2: b
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,16 @@ from deploy.board.errors import BadInput, CheckFailed
 from deploy.board.files import write_json, write_text
 from deploy.board.package import Package, read_package
 from deploy.board.power import PowerMeter
-from deploy.board.radioml import SNRS
+from deploy.board.radioml import FRAME, SNRS
+from deploy.board.validation import (
+    Accuracy,
+    BoardFound,
+    Disagreement,
+    Expected,
+    Throughput,
+    Validated,
+    Validation,
+)
 from deploy.board.validation_report import render
 
 SWEEP = (1, 16, 64, 256)
@@ -37,13 +46,14 @@ def validate(
     batch: int = 256,
     sweep: Sequence[int] = SWEEP,
     told: Callable[[str, int, int], object] = lambda what, done, total: None,
-) -> dict[str, Any]:
-    """Run everything and return the facts; `agrees` says whether all classes were the network's.
+) -> Validation:
+    """Run everything; `agrees` says whether all classes were the network's.
 
     Args:
         package: what to validate; the board is pynq's active device.
         data: frames to test on besides the package's samples.
-        count: take about that many of them, evenly over classes and SNRs.
+        count: take about that many of them (without `data`: of the samples), evenly over classes
+            and SNRs.
         batch: most frames a transfer.
         sweep: batch sizes to measure the throughput at.
         told: called with what is being done, frames done and frames in all.
@@ -52,46 +62,55 @@ def validate(
         BadInput: package, board or data are unusable.
         CheckFailed: the board stopped answering.
     """
-    classes = len(package.classes)
-    samples = open_frames(package.samples, classes)
+    samples = open_frames(package.samples, len(package.classes))
     if samples.predicted is None:
         raise BadInput(f"{package.samples} does not say what the network predicts")
-    runs = [("samples", samples, rows_to_test(samples))]
+    # Before the board is touched: a count or file that is of no use should not cost a run.
+    runs = {"samples": (samples, rows_to_test(samples, count if data is None else None))}
     if data is not None:
-        # Before the board is touched: a count or file that is of no use should not cost a run.
-        runs.append(("data", data, rows_to_test(data, count)))
+        runs["data"] = (data, rows_to_test(data, count))
     with Driver(package, batch) as driver:
-        facts: dict[str, Any] = {
-            "package": {
-                "folder": package.folder.name,
-                "digest": package.digest,
-                "network": package.network.name,
-                "score": package.network.score,
-                "board": package.board,
-                "clock_mhz": package.clock_mhz,
-            },
-            "board": {"name": driver.board, "virtual": driver.virtual},
-            "expected": _expected(package),
+        tested = {
+            name: _accuracy(driver, frames, rows, name, told)
+            for name, (frames, rows) in runs.items()
         }
-        for name, frames, rows in runs:
-            facts[name] = _accuracy(driver, frames, rows, name, told)
-        facts |= _speed(driver, samples, sweep, told)
-    facts["disagreements"] = sum(len(facts[name].get("disagreeing", [])) for name, _, _ in runs)
-    facts["compared"] = sum(facts[name]["compared"] for name, _, _ in runs)
-    facts["agrees"] = facts["disagreements"] == 0
-    return facts
+        speed = _speed(driver, samples, sweep, told)
+        board = BoardFound(driver.board, driver.virtual)
+    disagreements = sum(len(one.disagreeing or []) for one in tested.values())
+    return Validation(
+        package=Validated(
+            package.folder.name,
+            package.digest,
+            package.network.name,
+            package.network.score,
+            package.board,
+            package.clock_mhz,
+        ),
+        board=board,
+        expected=_expected(package),
+        samples=tested["samples"],
+        data=tested.get("data"),
+        times=speed.times,
+        throughput=speed.throughput,
+        frames_per_second=speed.frames_per_second,
+        samples_per_second=speed.frames_per_second and FRAME * speed.frames_per_second,
+        latency_seconds=speed.latency_seconds,
+        power_watts=speed.power_watts,
+        disagreements=disagreements,
+        compared=sum(one.compared for one in tested.values()),
+        agrees=disagreements == 0,
+    )
 
 
-def _expected(package: Package) -> dict[str, Any]:
+def _expected(package: Package) -> Expected:
     performance, clock = package.performance, package.clock_mhz * 1e6
-    accuracy, label = package.network.accuracy, package.network.label
-    return {
-        "source": performance.source,
-        "frames_per_second": clock / performance.cycles_per_frame,
-        "latency_seconds": performance.latency_cycles / clock,
-        **({} if accuracy is None else {"accuracy": accuracy}),
-        **({} if label is None else {"label": label}),
-    }
+    return Expected(
+        performance.source,
+        clock / performance.cycles_per_frame,
+        performance.latency_cycles / clock,
+        package.network.accuracy,
+        package.network.label,
+    )
 
 
 def _accuracy(
@@ -100,7 +119,7 @@ def _accuracy(
     rows: np.ndarray,
     name: str,
     told: Callable[[str, int, int], object],
-) -> dict[str, Any]:
+) -> Accuracy:
     """Return accuracy over the rows, and where the board and the network differ."""
     found = np.empty(len(rows), np.int64)
     done = 0
@@ -109,36 +128,31 @@ def _accuracy(
         done += len(outputs)
         told(name, done, len(rows))
     labels, snrs = frames.labels[rows], frames.snrs[rows]
-    facts: dict[str, Any] = {
-        "label": frames.label,
-        "frames": len(rows),
-        "accuracy": float((found == labels).mean()),
-        "by_snr": _by_snr(found == labels, snrs),
-        "confusion": _confusion(labels, found, len(driver.package.classes)),
-        "compared": 0,
-    }
-    if frames.predicted is not None:
-        predicted = frames.predicted[rows]
-        wrong = np.flatnonzero(found != predicted)
-        facts |= {
-            "compared": len(rows),
-            "network_accuracy": float((predicted == labels).mean()),
-            "network_by_snr": _by_snr(predicted == labels, snrs),
-            "disagreeing": [
-                {
-                    "row": int(rows[i]),
-                    "snr": int(snrs[i]),
-                    "label": int(labels[i]),
-                    "network": int(predicted[i]),
-                    "board": int(found[i]),
-                }
-                for i in wrong
-            ],
-        }
-        for entry in facts["disagreeing"][:MAX_RERUN_FRAMES]:
-            (frame,) = frames.read(np.array([entry["row"]]))
-            entry["again"] = [int(driver.predict(frame)[0]) for _ in range(RERUNS)]
-    return facts
+    tested = Accuracy(
+        label=frames.label,
+        frames=len(rows),
+        accuracy=float((found == labels).mean()),
+        by_snr=_by_snr(found == labels, snrs),
+        confusion=_confusion(labels, found, len(driver.package.classes)),
+        compared=0,
+    )
+    if frames.predicted is None:
+        return tested
+    predicted = frames.predicted[rows]
+    disagreeing = [
+        Disagreement(int(rows[i]), int(snrs[i]), int(labels[i]), int(predicted[i]), int(found[i]))
+        for i in np.flatnonzero(found != predicted)
+    ]
+    for entry in disagreeing[:MAX_RERUN_FRAMES]:
+        (frame,) = frames.read(np.array([entry.row]))
+        entry.again = [int(driver.predict(frame)[0]) for _ in range(RERUNS)]
+    return replace(
+        tested,
+        compared=len(rows),
+        network_accuracy=float((predicted == labels).mean()),
+        network_by_snr=_by_snr(predicted == labels, snrs),
+        disagreeing=disagreeing,
+    )
 
 
 def _by_snr(right: np.ndarray, snrs: np.ndarray) -> dict[str, float]:
@@ -151,58 +165,58 @@ def _confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> list[list
     return counts.reshape(classes, classes).tolist()
 
 
+@dataclass(frozen=True)
+class _Speed:
+    """See `Validation`."""
+
+    times: str
+    throughput: list[Throughput]
+    frames_per_second: float | None
+    latency_seconds: float | None
+    power_watts: dict[str, float] | None
+
+
 def _speed(
     driver: Driver,
     samples: Frames,
     sweep: Sequence[int],
     told: Callable[[str, int, int], object],
-) -> dict[str, Any]:
+) -> _Speed:
     """Measure throughput at every batch size, and the latency of a single frame."""
-    largest = max(sweep)
-    rows = np.arange(len(samples.labels))
-    frames = next(iter(samples.read(rows[:largest])))
+    frames = next(iter(samples.read(np.arange(min(len(samples), max(sweep))))))
     repeats = 1 if driver.virtual else 20
-    frames = np.concatenate([frames] * -(-largest // len(frames)))[:largest]
-    results = []
+    timings: dict[int, Timing] = {}
     with PowerMeter() as meter:
         for index, size in enumerate(sweep):
-            # Each size has buffers of its own: a transfer moves whole ones.
-            with driver.resized(size) as sized:
-                list(sized.stream([frames[:size]] * repeats))
-                results.append(_throughput(size, sized.timing))
-                if size == 1:
-                    single = sized.timing
+            timings[size] = _timed(driver, frames, size, repeats)
             told("throughput", index + 1, len(sweep))
-        if 1 not in sweep:
-            with driver.resized(1) as sized:
-                list(sized.stream([frames[:1]] * repeats))
-                single = sized.timing
-    steady = results[-1]["timing"]
-    for result in results:
-        del result["timing"]
-    interval = steady.interval_seconds
-    if interval is None:
-        interval = steady.accelerator_seconds / steady.frames
-    return {
-        "times": steady.source,
-        "throughput": results,
-        "frames_per_second": 1 / interval,
-        "samples_per_second": 1024 / interval,
-        "latency_seconds": single.latency_seconds,
-        "power_watts": meter.watts or None,
-    }
+        single = timings.get(1) or _timed(driver, frames, 1, repeats)
+    steady = timings[max(sweep)]
+    interval = steady.interval_seconds or steady.accelerator_seconds / steady.frames
+    return _Speed(
+        steady.source,
+        [_throughput(size, timings[size]) for size in sweep],
+        # Of single frames each waits for the one before it.
+        None if max(sweep) == 1 else 1 / interval,
+        single.latency_seconds,
+        meter.watts or None,
+    )
 
 
-def _throughput(size: int, timing: Timing) -> dict[str, Any]:
-    frames = timing.frames
-    return {
-        "batch": size,
-        "accelerator_frames_per_second": frames / timing.accelerator_seconds,
-        "accelerator_samples_per_second": 1024 * frames / timing.accelerator_seconds,
-        "host_frames_per_second": frames / timing.seconds,
-        "host_samples_per_second": 1024 * frames / timing.seconds,
-        "timing": timing,
-    }
+def _timed(driver: Driver, frames: np.ndarray, size: int, repeats: int) -> Timing:
+    """Return how long batches of `size` take; the frames are repeated as needed."""
+    # Each size has buffers of its own: a transfer moves whole ones.
+    with driver.resized(size) as sized:
+        batch = np.concatenate([frames] * -(-size // len(frames)))[:size]
+        list(sized.stream([batch] * repeats))
+        return sized.timing
+
+
+def _throughput(size: int, timing: Timing) -> Throughput:
+    accelerator, host = (
+        timing.frames / seconds for seconds in (timing.accelerator_seconds, timing.seconds)
+    )
+    return Throughput(size, accelerator, FRAME * accelerator, host, FRAME * host)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -212,7 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("package", type=Path, help="folder of an accelerator package")
     parser.add_argument("--data", type=Path, help="HDF5 file in RadioML 2018.01A's layout")
-    parser.add_argument("-n", "--frames", type=int, help="test on about this many of its frames")
+    parser.add_argument(
+        "-n", "--frames", type=int, help="about this many of its frames, or of the samples"
+    )
     parser.add_argument(
         "--batch-size", "--batch", type=int, default=256, help="most frames a transfer"
     )
@@ -226,17 +242,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sweep = _sizes(given.sweep)
         package = read_package(given.package)
         data = None if given.data is None else open_frames(given.data, len(package.classes))
-        facts = validate(package, data, given.frames, given.batch_size, sweep, progress)
-        report = render(facts, package.classes)
+        found = validate(package, data, given.frames, given.batch_size, sweep, progress)
+        report = render(found, package.classes)
         print(report)
         if given.json is not None:
-            write_json(given.json, facts)
+            write_json(given.json, found.facts())
         if given.report is not None:
             write_text(given.report, report)
-        if not facts["agrees"]:
+        if not found.agrees:
             raise CheckFailed(
-                f"the board disagrees with the network in {facts['disagreements']} of "
-                f"{facts['compared']} frames"
+                f"the board disagrees with the network in {found.disagreements} of "
+                f"{found.compared} frames"
             )
     except BOARD_FAILURES as error:
         return leave("validate", error)

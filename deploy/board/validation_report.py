@@ -1,7 +1,9 @@
-"""The validation's facts as a report to read: Markdown, which a terminal shows as well."""
+"""A validation as a report to read: Markdown, which a terminal shows as well."""
 
 from collections.abc import Sequence
-from typing import Any
+
+from deploy.board.radioml import FRAME
+from deploy.board.validation import Accuracy, Validation
 
 WORST = 8
 VIRTUAL = (
@@ -15,47 +17,46 @@ TIMES = {
 }
 
 
-def render(facts: dict[str, Any], classes: Sequence[str]) -> str:
+def render(found: Validation, classes: Sequence[str]) -> str:
     """Return the report.
 
     Args:
-        facts: of `deploy.board.validate.validate`.
+        found: what there is to tell.
         classes: names in the order of the indices.
     """
-    package, board = facts["package"], facts["board"]
-    score = package["score"]
+    package, score = found.package, found.package.score
     lines = [
-        f"# {package['network']} on {board['name']}",
+        f"# {package.network} on {found.board.name}",
         "",
-        f"- package {package['folder']} ({package['digest'][:12]}) for {package['board']} at "
-        f"{package['clock_mhz']:g} MHz",
+        f"- package {package.folder} ({package.digest[:12]}) for {package.board} at "
+        f"{package.clock_mhz:g} MHz",
         f"- inference cost score {'unknown' if score is None else f'{score:.6f}'}",
-        f"- agreement with the network: {facts['compared'] - facts['disagreements']} of "
-        f"{facts['compared']} frames",
+        f"- agreement with the network: {found.compared - found.disagreements} of "
+        f"{found.compared} frames",
     ]
-    if board["virtual"]:
+    if found.board.virtual:
         lines += ["", VIRTUAL]
-    for name, title in (("samples", "The package's samples"), ("data", "Data")):
-        if name in facts:
-            lines += ["", f"## {title}", "", *_accuracy(facts[name], classes)]
-    lines += ["", "## Speed", "", *_speed(facts)]
+    for tested, title in ((found.samples, "The package's samples"), (found.data, "Data")):
+        if tested is not None:
+            lines += ["", f"## {title}", "", *_accuracy(tested, classes)]
+    lines += ["", "## Speed", "", *_speed(found)]
     return "\n".join(lines)
 
 
-def _accuracy(facts: dict[str, Any], classes: Sequence[str]) -> list[str]:
-    network = facts.get("network_accuracy")
-    lines = [f"Frames: {facts['frames']}, {facts['label']}.", ""]
+def _accuracy(tested: Accuracy, classes: Sequence[str]) -> list[str]:
+    by_snr = tested.network_by_snr or {}
+    lines = [f"Frames: {tested.frames}, {tested.label}.", ""]
     lines += _table(
         ["SNR [dB]", "board", "network"],
         [
-            [snr, f"{value:.3f}", _or_dash(facts.get("network_by_snr", {}).get(snr), "{:.3f}")]
-            for snr, value in facts["by_snr"].items()
+            [snr, f"{value:.3f}", _or_dash(by_snr.get(snr), "{:.3f}")]
+            for snr, value in tested.by_snr.items()
         ]
-        + [["all", f"{facts['accuracy']:.4f}", _or_dash(network, "{:.4f}")]],
+        + [["all", f"{tested.accuracy:.4f}", _or_dash(tested.network_accuracy, "{:.4f}")]],
     )
     mistaken = [
         (count, classes[label], classes[found])
-        for label, row in enumerate(facts["confusion"])
+        for label, row in enumerate(tested.confusion)
         for found, count in enumerate(row)
         if count and label != found
     ]
@@ -63,60 +64,58 @@ def _accuracy(facts: dict[str, Any], classes: Sequence[str]) -> list[str]:
         lines += ["", "Most confused:", ""]
         rows = [[true, found, str(n)] for n, true, found in sorted(mistaken, reverse=True)[:WORST]]
         lines += _table(["true", "found", "frames"], rows)
-    if facts.get("disagreeing"):
-        lines += ["", f"Frames that disagree with the network: {len(facts['disagreeing'])}", ""]
+    if tested.disagreeing:
+        lines += ["", f"Frames that disagree with the network: {len(tested.disagreeing)}", ""]
         rows = [
             [
-                *(str(entry["row"]), str(entry["snr"]), classes[entry["label"]]),
-                *(classes[entry["network"]], classes[entry["board"]]),
-                ", ".join(classes[index] for index in entry.get("again", [])) or "-",
+                *(str(entry.row), str(entry.snr), classes[entry.label]),
+                *(classes[entry.network], classes[entry.board]),
+                ", ".join(classes[index] for index in entry.again or []) or "-",
             ]
-            for entry in facts["disagreeing"]
+            for entry in tested.disagreeing
         ]
         lines += _table(["row", "SNR [dB]", "true", "network", "board", "again"], rows)
     return lines
 
 
-def _speed(facts: dict[str, Any]) -> list[str]:
-    expected = facts["expected"]
-    lines = [f"Times of the accelerator: {TIMES[facts['times']]}.", ""]
-    latency, known = facts["latency_seconds"], expected["latency_seconds"]
+def _speed(found: Validation) -> list[str]:
+    expected = found.expected
+    lines = [f"Times of the accelerator: {TIMES[found.times]}.", ""]
     rows = [
         [
             "frames/s, steady state",
-            f"{facts['frames_per_second']:,.0f}",
-            _or_dash(expected["frames_per_second"], "{:,.0f}"),
+            _or_dash(found.frames_per_second, "{:,.0f}"),
+            f"{expected.frames_per_second:,.0f}",
         ],
         [
             "samples/s, steady state",
-            f"{facts['samples_per_second']:,.0f}",
-            _or_dash(_times(expected["frames_per_second"], 1024), "{:,.0f}"),
+            _or_dash(found.samples_per_second, "{:,.0f}"),
+            f"{FRAME * expected.frames_per_second:,.0f}",
         ],
         [
             "latency of a frame [us]",
-            _or_dash(_times(latency, 1e6), "{:.1f}"),
-            _or_dash(_times(known, 1e6), "{:.1f}"),
+            "-" if found.latency_seconds is None else f"{1e6 * found.latency_seconds:.1f}",
+            f"{1e6 * expected.latency_seconds:.1f}",
         ],
     ]
-    lines += _table(["", facts["times"], f"expected ({expected['source']})"], rows)
+    lines += _table(["", found.times, f"expected ({expected.source})"], rows)
     host = "host frames/s"
-    if facts["board"]["virtual"]:
+    if found.board.virtual:
         host += " (remote procedure calls and simulator, not the board's)"
     lines += ["", *_table(
         ["batch", "accelerator frames/s", "accelerator samples/s", host],
         [
             [
-                str(row["batch"]),
-                f"{row['accelerator_frames_per_second']:,.0f}",
-                f"{row['accelerator_samples_per_second']:,.0f}",
-                f"{row['host_frames_per_second']:,.0f}",
+                str(row.batch),
+                f"{row.accelerator_frames_per_second:,.0f}",
+                f"{row.accelerator_samples_per_second:,.0f}",
+                f"{row.host_frames_per_second:,.0f}",
             ]
-            for row in facts["throughput"]
+            for row in found.throughput
         ],
     )]  # fmt: skip
-    power = facts["power_watts"]
-    if power:
-        rows = [[name, f"{watts:.3f}"] for name, watts in power.items()]
+    if found.power_watts:
+        rows = [[name, f"{watts:.3f}"] for name, watts in found.power_watts.items()]
         lines += ["", *_table(["rail", "W"], rows)]
     else:
         lines += ["", "Power: the board does not tell."]
@@ -125,10 +124,6 @@ def _speed(facts: dict[str, Any]) -> list[str]:
 
 def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

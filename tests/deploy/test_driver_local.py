@@ -11,6 +11,7 @@ from deploy.board.driver import Driver
 from deploy.board.errors import BadInput, CheckFailed
 from deploy.board.package import Package
 from deploy.board.validate import validate
+from deploy.board.validation_report import render
 from tests.deploy.packages import ToyAccelerator
 
 SECONDS = 0.002
@@ -111,11 +112,22 @@ def test_times_are_measured(board, package: Package) -> None:
 
 
 def test_validation_of_a_real_board(board, package: Package) -> None:
-    facts = validate(package, sweep=(1, 64))
+    facts = validate(package, sweep=(1, 64)).facts()
     assert facts["agrees"] and facts["times"] == "measured" and facts["compared"] == 624
     assert SECONDS <= facts["latency_seconds"] < 1
     assert 0 < facts["frames_per_second"] <= 64 / SECONDS
     assert facts["power_watts"] == {"INT": 2.5}
+
+
+def test_the_steady_state_is_that_of_the_largest_batch(board, package: Package) -> None:
+    found = validate(package, count=24, sweep=(64, 1))
+    assert found.samples.frames == 24 and [row.batch for row in found.throughput] == [64, 1]
+    # A transfer takes SECONDS whatever its size.
+    assert found.frames_per_second > 8 / SECONDS
+    assert found.samples_per_second == 1024 * found.frames_per_second
+    alone = validate(package, count=24, sweep=(1,))
+    assert alone.frames_per_second is None and alone.samples_per_second is None
+    assert "| frames/s, steady state  |        - |" in render(alone, package.classes)
 
 
 def test_an_accelerator_that_hangs_is_given_up(board, package: Package) -> None:

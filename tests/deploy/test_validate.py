@@ -16,11 +16,20 @@ import numpy as np
 import pytest
 
 from deploy.board.data_file import open_frames, rows_to_test
+from deploy.board.errors import BadInput
 from deploy.board.package import VIRTUAL, Package, read_package
 from deploy.board.power import PowerMeter
 from deploy.board.radioml import CLASSES, FRAME, read_index
 from deploy.board.split import official_split
 from deploy.board.validate import main
+from deploy.board.validation import (
+    Accuracy,
+    BoardFound,
+    Expected,
+    Throughput,
+    Validated,
+    Validation,
+)
 from deploy.board.validation_report import render
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
@@ -159,21 +168,24 @@ def test_a_board_that_computes_something_else_is_caught(package: Package, tmp_pa
 
 
 def test_a_report_of_a_real_board_has_power_and_no_virtual_board() -> None:
-    speed = {"batch": 1, "accelerator_frames_per_second": 1e5, "host_frames_per_second": 1e3}
-    speed |= {f"{key}_samples_per_second": 1e8 for key in ("accelerator", "host")}
-    facts = {
-        "package": {
-            **{"network": "net", "folder": "package", "digest": "0" * 64, "score": None},
-            **{"board": "ZCU104", "clock_mhz": 250.0},
-        },
-        "board": {"name": "ZCU104", "virtual": False},
-        "expected": {"source": "simulated", "frames_per_second": 9.0, "latency_seconds": 1e-5},
-        **{"compared": 0, "disagreements": 0, "times": "measured", "throughput": [speed]},
-        **{"frames_per_second": 1e5, "samples_per_second": 1e8, "latency_seconds": None},
-        "power_watts": {"INT": 1.5},
-    }
-    text = render(facts, ["a", "b"])
+    found = Validation(
+        package=Validated("package", "0" * 64, "net", None, "ZCU104", 250.0),
+        board=BoardFound("ZCU104", virtual=False),
+        expected=Expected("simulated", 9.0, 1e-5),
+        samples=Accuracy("noise", 1, 1.0, {"0": 1.0}, [[1, 0], [0, 0]], 0),
+        times="measured",
+        throughput=[Throughput(1, 1e5, 1e8, 1e3, 1e6)],
+        frames_per_second=None,
+        samples_per_second=None,
+        latency_seconds=None,
+        power_watts={"INT": 1.5},
+        disagreements=0,
+        compared=0,
+        agrees=True,
+    )
+    text = render(found, ["a", "b"])
     assert "measured on the board" in text and "1.500" in text and "Virtual" not in text
+    assert not {"data", "disagreeing"} & (found.facts().keys() | found.facts()["samples"].keys())
 
 
 def test_power_is_the_mean_of_what_the_rails_say() -> None:
@@ -266,6 +278,32 @@ def test_a_damaged_data_file(
     damage(path)
     assert said in refused(capsys, package.folder, "--data", path, "--json", output)
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        *(("Z", 2.7, "an SNR of 2.7 dB"), ("Z", np.nan, "an SNR of"), ("Z", 32.0, "an SNR of")),
+        *(("Y", 0.5, "not one-hot"), ("Y", np.nan, "not one-hot"), ("Y", 2.0, "not one-hot")),
+        *(("predicted", 99.0, "no class of 0..23"), ("predicted", -1.0, "no class of 0..23")),
+        *(("predicted", 2.7, "no class of 0..23"), ("predicted", np.nan, "no class of 0..23")),
+    ],
+)
+def test_what_is_no_snr_and_no_class_is_not_rounded_to_one(
+    package: Package, data: Path, tmp_path: Path, name: str, value: float, said: str
+) -> None:
+    path = shutil.copy(data, tmp_path / "data.h5")
+    with h5py.File(path, "r+") as file:
+        file["predicted"] = file["Y"][:].argmax(axis=1)
+    assert open_frames(path, 24).predicted is not None
+    with h5py.File(path, "r+") as file:
+        values = file[name][:].astype(np.float64)
+        values[(7, 0)[: values.ndim]] = value
+        del file[name]
+        file[name] = values
+    with pytest.raises(BadInput) as raised:
+        open_frames(path, 24)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
 @needs_board_env
