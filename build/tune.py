@@ -13,11 +13,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from build import flow
 from build.layout import graph_after
 from build.stimuli import synthetic_frames
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import FRAME_LENGTH, named_config
 from models.console import out
 from models.errors import BadInput
 from models.files import write_json
+from models.networks import build_network
 
 FOLDER = Path(__file__).parent / "foldings"
 

@@ -31,7 +31,7 @@ def calibrate(network: HardwareAaronNet, frames: Tensor) -> None:
     """Set the block quantizers of a fused network, and the layers around them, in place.
 
     Args:
-        network: from `models.hardware.fuse`, in eval mode.
+        network: from `models.fuse.fuse`, in eval mode.
         frames: float32 (N, 2, 1024); some hundred over all classes and SNRs are enough.
     """
     stages, bits = network.stages, network.config.block_bits

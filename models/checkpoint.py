@@ -20,11 +20,11 @@ import torch
 from brevitas.core.scaling import ParameterFromRuntimeStatsScaling
 from torch import nn
 
-from models.aaronnet import KERNELS, AaronNet
+from models.aaronnet import KERNELS
 from models.config import CONFIGS, NetConfig
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
-from models.vgg10 import VGG10
+from models.networks import build_network
 from models.zoo import FOLDER as ZOO
 from models.zoo import find
 
@@ -44,17 +44,6 @@ class Checkpoint:
     def data_label(self) -> str:
         """What the network was trained on, for every place that shows its results."""
         return self.info.get("data_label", UNKNOWN_DATA)
-
-
-def build_network(config: NetConfig) -> nn.Module:
-    """Return an untrained network of the given configuration."""
-    if config.family == "vgg10":
-        return VGG10(config)
-    if config.hardware_form:
-        from models.hardware import HardwareAaronNet  # it imports the paper form from here
-
-        return HardwareAaronNet(config)
-    return AaronNet(config)
 
 
 def save(path: str | Path, network: nn.Module, config: NetConfig, info: dict[str, Any]) -> None:

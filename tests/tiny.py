@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from models.checkpoint import build_network
 from models.config import NetConfig
+from models.networks import build_network
 from training.twin import Twin, initialise_ranges
 
 TINY = NetConfig("tiny", "aaronnet", (6, 4, 4, 4, 4, 4), 8, 6, 6, 6)

@@ -51,7 +51,7 @@ def quantize(
     from models.console import Bar, err, print_table
     from models.cost import inference_cost
     from models.files import write_json
-    from models.hardware import to_hardware
+    from models.fuse import to_hardware
     from training.data import RadioMLData, SyntheticData, calibration_frames
     from training.distill import Distillation
     from training.evaluate import evaluate

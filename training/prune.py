@@ -7,9 +7,10 @@ What is zero stays zero in training (`training.module`), so there are no masks t
 import torch
 from torch import nn
 
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.cost import inference_cost
 from models.errors import BadInput
+from models.networks import build_network
 from training.module import prunable
 
 METHODS = ("l1", "lamp")

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from models.aaronnet import AaronNet
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS
 from models.errors import BadInput
+from models.networks import build_network
 from models.vgg10 import VGG10
 
 State = dict[str, Tensor]

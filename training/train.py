@@ -28,10 +28,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import NetConfig
 from models.errors import BadInput
 from models.files import atomic
+from models.networks import build_network
 from training.data import LabelledData
 from training.distill import Distillation
 from training.module import Classifier, Recipe

@@ -25,7 +25,7 @@ from models.cost import inference_cost
 from models.errors import BadInput
 from models.export import export
 from models.files import writable_folder, write_json
-from models.hardware import to_hardware
+from models.fuse import to_hardware
 from training.data import RadioMLData, calibration_frames
 from training.evaluate import evaluate
 from training.module import Recipe

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler
 
-from models.checkpoint import build_network
 from models.config import CONFIGS
+from models.networks import build_network
 from tests.benchmarks.test_loading import PublishedDataset
 from training.data import RadioMLData
 from training.synthesis import write_dataset

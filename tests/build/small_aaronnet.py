@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from brevitas.nn import QuantConv1d
 
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import NetConfig
-from models.hardware import to_hardware
+from models.fuse import to_hardware
+from models.networks import build_network
 
 CONFIG = NetConfig(
     "small", "aaronnet", (12, 8, 10, 8, 8, 10), 12, input_bits=4, weight_bits=4, act_bits=3

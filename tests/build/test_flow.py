@@ -265,7 +265,7 @@ def test_logits_instead_of_classes(tmp_path):
 @pytest.mark.parametrize("name", ["AaronNet32plusplus", "AaronNet32", "vgg"])
 def test_published_networks_build_for_zcu104(name, published, tmp_path):
     from build.stimuli import synthetic_frames
-    from models.hardware import to_hardware
+    from models.fuse import to_hardware
 
     frames = synthetic_frames()
     made = to_hardware(checkpoints.load(published(name)), 8, torch.from_numpy(frames))
@@ -280,7 +280,7 @@ def test_published_networks_build_for_zcu104(name, published, tmp_path):
 )
 def test_tuned_foldings_fit_their_boards(board, cycles, published, tmp_path):
     from build.stimuli import synthetic_frames
-    from models.hardware import to_hardware
+    from models.fuse import to_hardware
 
     frames = synthetic_frames()
     loaded = checkpoints.load(published("AaronNet32plusplus"))

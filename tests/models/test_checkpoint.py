@@ -4,6 +4,7 @@ import torch
 from models import checkpoint
 from models.config import CONFIGS
 from models.errors import BadInput
+from models.networks import build_network
 
 TINY = CONFIGS["aaronnet32"].changed(name="tiny", filters=(3, 4, 4, 4, 4, 4), dense=5)
 
@@ -11,7 +12,7 @@ TINY = CONFIGS["aaronnet32"].changed(name="tiny", filters=(3, 4, 4, 4, 4, 4), de
 def trained(config, seed=0):
     """A network whose activation steps are set, as after the first training batch."""
     torch.manual_seed(seed)
-    network = checkpoint.build_network(config).train()
+    network = build_network(config).train()
     network(torch.randn(8, 2, 1024))
     return network.eval()
 
@@ -35,7 +36,7 @@ def test_published_checkpoints_load_strictly(published, name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_networks_map_frames_to_class_scores(name):
-    network = checkpoint.build_network(CONFIGS[name]).eval()
+    network = build_network(CONFIGS[name]).eval()
     assert network(torch.randn(3, 2, 1024)).shape == (3, 24)
 
 

@@ -7,17 +7,12 @@ from brevitas.nn import QuantConv1d
 
 from models import checkpoint
 from models.calibrate import best_ranges, calibrate
-from models.checkpoint import Checkpoint, build_network
+from models.checkpoint import Checkpoint
 from models.config import named_config
 from models.errors import BadInput
-from models.hardware import (
-    MaskedQuantConv1d,
-    branch_mask,
-    fuse,
-    scaled_norm,
-    taps_mask,
-    to_hardware,
-)
+from models.fuse import fuse, to_hardware
+from models.hardware import MaskedQuantConv1d, branch_mask, scaled_norm, taps_mask
+from models.networks import build_network
 
 PUBLISHED = Path("../shared/checkpoints")
 

@@ -7,9 +7,9 @@ import torch
 
 from models import checkpoint as checkpoints
 from models import zoo
-from models.checkpoint import build_network
 from models.errors import BadInput, CheckFailed
 from models.files import sha256
+from models.networks import build_network
 from tests.tiny import TINY
 from training.synthesis import write_dataset
 from training.twin import initialise_ranges

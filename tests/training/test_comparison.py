@@ -11,8 +11,8 @@ import torch
 from deploy.board.radioml import CLASSES, SNRS
 from models import checkpoint as checkpoints
 from models import published
-from models.checkpoint import build_network
 from models.errors import BadInput
+from models.networks import build_network
 from tests.tiny import TINY
 from training import pictures
 from training.comparison import layer_sparsity, measure, write_report

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from models import checkpoint as checkpoints
-from models.checkpoint import build_network
+from models.networks import build_network
 from tests.conftest import ROOT
 from tests.tiny import TINY
 from training.twin import initialise_ranges
