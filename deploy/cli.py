@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -44,16 +45,17 @@ def serve(
 ) -> None:
     """Serve a virtual board with a package's accelerator, for the unmodified pynq."""
     from models.console import out
-    from models.files import write_json
+    from models.files import check_apart, write_json
 
-    with _served(package, address, memory, graph, fast) as (facts, line):
+    check_apart(json, package)
+    with _served(package, address, memory, graph, fast) as (served, line):
         if json:
-            write_json(json, facts)
-        out.print(line, soft_wrap=True)
+            write_json(json, asdict(served))
         out.print(
-            f"listening on {facts['listening']}; in another shell: "
+            f"{line}\nlistening on {served.listening}; in another shell: "
             f"PYNQ_REMOTE_DEVICES={address} {BOARD_PYTHON} -m deploy.board.validate {package}",
             soft_wrap=True,
+            markup=False,
         )
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -61,34 +63,41 @@ def serve(
         stopped.wait()
 
 
+@dataclass(frozen=True)
+class Served:
+    """A virtual board at work: where it listens, what pynq loads, and what it carries."""
+
+    listening: str
+    overlay: str
+    package: str
+    board: str
+    clock_mhz: float
+    cycles: str
+
+
 @contextmanager
 def _served(
     folder: Path, address: str, memory: int, graph: bool, fast: bool
-) -> Iterator[tuple[dict[str, object], str]]:
+) -> Iterator[tuple[Served, str]]:
     """Serve a package's accelerator; yields the facts and one line on the board."""
     from deploy.board.package import read_package
     from deploy.virtual_board.accelerator import choose
     from deploy.virtual_board.board import Board, describe
     from deploy.virtual_board.overlay import write_overlay
-    from deploy.virtual_board.server import serve
+    from deploy.virtual_board.server import check_address, serve
     from models.console import err
 
-    with ExitStack() as stack:
-        read = read_package(folder)
-        with err.status("building the simulator"):
-            accelerator = choose(read, graph, fast)
-        overlay = write_overlay(read)
-        board = Board(read, accelerator, memory << 20)
-        listening = stack.enter_context(serve(board, address))
-        facts: dict[str, object] = {
-            "listening": listening,
-            "overlay": str(overlay),
-            "package": read.digest,
-            "board": read.board,
-            "clock_mhz": read.clock_mhz,
-            "cycles": accelerator.source,
-        }
-        yield facts, describe(board)
+    read = read_package(folder)
+    check_address(address)
+    with err.status("building the simulator"):
+        accelerator = choose(read, graph, fast)
+    overlay = write_overlay(read)
+    board = Board(read, accelerator, memory << 20)
+    with serve(board, address) as listening:
+        served = Served(
+            listening, str(overlay), read.digest, read.board, read.clock_mhz, accelerator.source
+        )
+        yield served, describe(board)
 
 
 @app.command()
@@ -107,17 +116,20 @@ def expect(
     from deploy.virtual_board.expect import expect
     from models.console import Bar
     from models.console import out as console
-    from models.files import write_json
+    from models.files import check_apart, write_json
 
+    for path in (out, json):
+        check_apart(path, package, data)
     read = read_package(package)
     with Bar("frames") as progress:
-        facts = expect(read, GraphAccelerator(read), data, out, frames, progress)
+        found = expect(read, GraphAccelerator(read), data, out, frames, progress)
     if json:
-        write_json(json, facts)
+        write_json(json, asdict(found))
     console.print(
-        f"{facts['frames']} frames ({facts['label']}), accuracy of the network "
-        f"{facts['accuracy']:.4f}: {out}",
+        f"{found.frames} frames ({found.label}), accuracy of the network "
+        f"{found.accuracy:.4f}: {out}",
         soft_wrap=True,
+        markup=False,
     )
 
 
@@ -135,25 +147,40 @@ def deploy(
     address: Annotated[str, typer.Option(help="Loopback address of the virtual board.")] = LOOPBACK,
     json: Json = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write the report to this file (Markdown).")
+        Path | None,
+        typer.Option(help="Write the report to this file (Markdown).", callback=checked_target),
     ] = None,
 ) -> None:
     """Validate a package on a board, or on a virtual one that is started for it.
 
     The driver runs in .venv-board (`make board-env`), with the unmodified pynq.
     """
-    from models.errors import BadInput
+    from deploy.board.data_file import open_frames
+    from deploy.board.package import read_package
+    from models.errors import BadInput, CheckFailed
+    from models.files import check_apart
 
     python = ROOT / BOARD_PYTHON
     if not python.exists():
         raise BadInput("there is no .venv-board with pynq; create it with: make board-env")
+    if board is not None and (graph or fast or address != LOOPBACK):
+        raise BadInput("--graph, --fast and --address are for a virtual board, not with --board")
+    for path in (json, report):
+        check_apart(path, package, data)
+    # What the driver would refuse is refused before the simulator is built.
+    read = read_package(package)
+    if data is not None:
+        open_frames(data, len(read.classes))
     command = [str(python), "-m", "deploy.board.validate", str(package.absolute())]
     for option, value in (("--data", data), ("--json", json), ("--report", report)):
         command += [] if value is None else [option, str(value.absolute())]
     command += [] if frames is None else ["--frames", str(frames)]
+    # Ours must be found whatever else is called `deploy` there.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYNQ_REMOTE_DEVICES": board or address}
     with ExitStack() as stack:
         if board is None:
             stack.enter_context(_served(package, address, 512, graph, fast))
-        environment = os.environ | {"PYNQ_REMOTE_DEVICES": board or address}
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+    if code < 0:
+        raise CheckFailed(f"the driver was ended by signal {-code}")
     raise typer.Exit(code)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from deploy.board.files import atomic as atomic
+from deploy.board.files import check_apart as check_apart
 from deploy.board.files import check_target as check_target
 from deploy.board.files import regular_target as regular_target
 from deploy.board.files import special as special

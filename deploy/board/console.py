@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from deploy.board.errors import BadInput, CheckFailed
@@ -14,12 +13,6 @@ def progress(what: str, done: int, total: int) -> None:
     """Show how far something is, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr)
-
-
-def check_folder(path: Path | None) -> None:
-    """Raise BadInput if a file to be written later has no folder to lie in."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise BadInput(f"folder {path.parent} does not exist")
 
 
 def leave(command: str, error: Exception) -> int:

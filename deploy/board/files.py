@@ -74,6 +74,27 @@ def check_target(path: str | Path | None) -> None:
         raise BadInput(f"cannot write {path}: {folder} is no folder that can be written to")
 
 
+def check_apart(path: str | Path | None, *read: str | Path | None) -> None:
+    """Find out before any work that a file to write is none of those that are read.
+
+    Args:
+        path: the file to write; None is none.
+        read: files, and folders of whose files none may be written.
+
+    Raises:
+        BadInput: it is one of them, or lies in one of them.
+    """
+    if path is None:
+        return
+    target = Path(os.path.realpath(path))
+    for other in read:
+        if other is None:
+            continue
+        kept = Path(os.path.realpath(other))
+        if kept in (target, *target.parents):
+            raise BadInput(f"cannot write {path}: {other} is read; choose another file")
+
+
 def regular_target(path: str | Path, what: str = "file") -> Path:
     """Return where `path` leads to, for what is written in place, piece by piece.
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.board.console import BOARD_FAILURES, check_folder, end, leave, progress
+from deploy.board.console import BOARD_FAILURES, end, leave, progress
 from deploy.board.data_file import open_frames, rows_to_test
 from deploy.board.driver import Driver
-from deploy.board.files import write_json
+from deploy.board.files import check_apart, check_target, write_json
 from deploy.board.package import read_package
 
 
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write rows and classes to this file")
     given = parser.parse_args(arguments)
     try:
-        check_folder(given.json)
+        check_target(given.json)
+        check_apart(given.json, given.package, given.data)
         package = read_package(given.package)
         names = package.classes
         frames = open_frames(given.data, len(names))

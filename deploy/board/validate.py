@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.board.console import BOARD_FAILURES, check_folder, end, leave, progress
+from deploy.board.console import BOARD_FAILURES, end, leave, progress
 from deploy.board.data_file import Frames, open_frames, rows_to_test
 from deploy.board.driver import Driver, Timing
 from deploy.board.errors import BadInput, CheckFailed
-from deploy.board.files import write_json, write_text
+from deploy.board.files import check_apart, check_target, write_json, write_text
 from deploy.board.package import Package, read_package
 from deploy.board.power import PowerMeter
 from deploy.board.radioml import FRAME, SNRS
@@ -237,8 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="write the report to this file (Markdown)")
     given = parser.parse_args(arguments)
     try:
-        check_folder(given.json)
-        check_folder(given.report)
+        for path in (given.json, given.report):
+            check_target(path)
+            check_apart(path, given.package, given.data)
         sweep = _sizes(given.sweep)
         package = read_package(given.package)
         data = None if given.data is None else open_frames(given.data, len(package.classes))

@@ -1,8 +1,8 @@
 """What the network says of a file's frames, for a board to be compared with; runs on the host."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -17,6 +17,16 @@ from models.files import atomic
 BLOCK = 64
 
 
+@dataclass(frozen=True)
+class Expectation:
+    """What was written: how many frames of which data, and what the network makes of them."""
+
+    frames: int
+    accuracy: float
+    label: str
+    predicted_by: str
+
+
 def expect(
     package: Package,
     accelerator: Accelerator,
@@ -24,7 +34,7 @@ def expect(
     out: Path,
     count: int | None = None,
     told: Callable[[int, int], object] = lambda done, total: None,
-) -> dict[str, Any]:
+) -> Expectation:
     """Write a file's test frames with the classes that the accelerator's model gives them.
 
     Args:
@@ -34,9 +44,6 @@ def expect(
         out: file to write: X, Y, Z of the frames and `predicted`.
         count: take about that many frames of the official test split, evenly; None takes all.
         told: called with frames done and frames in all.
-
-    Returns:
-        frames, accuracy, label.
 
     Raises:
         BadInput: a file is unusable.
@@ -58,12 +65,8 @@ def expect(
         file["Z"] = frames.snrs[rows][:, None]
         file["predicted"] = predicted
         file.attrs["label"] = frames.label
-    return {
-        "frames": len(rows),
-        "accuracy": float((predicted == labels).mean()),
-        "label": frames.label,
-        "predicted_by": accelerator.source,
-    }
+    accuracy = float((predicted == labels).mean())
+    return Expectation(len(rows), accuracy, frames.label, accelerator.source)
 
 
 def classes(package: Package, accelerator: Accelerator, frames: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """gRPC server of a virtual board, as pynq's RemoteDevice expects one on port 7967."""
 
 import concurrent.futures
+import errno
 import ipaddress
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,11 +34,7 @@ def serve(board: Board, address: str = "127.0.0.1", port: int = PORT) -> Iterato
     Raises:
         BadInput: the address is no IP address of this machine, or the port is taken.
     """
-    try:
-        shown = ipaddress.ip_address(address)
-    except ValueError as error:
-        raise BadInput(f"{address!r} is no IP address; use 127.0.0.1") from error
-    target = f"[{shown}]:{port}" if shown.version == 6 else f"{shown}:{port}"
+    target = check_address(address, port)
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="board"),
         # Without this, a second server on the port would silently share its clients.
@@ -47,15 +45,44 @@ def serve(board: Board, address: str = "127.0.0.1", port: int = PORT) -> Iterato
     try:
         server.add_insecure_port(target)
     except RuntimeError as error:
-        raise BadInput(
-            f"cannot listen on {target}: another virtual board (or PYNQ.remote server) uses it; "
-            "stop that one, or serve on another loopback address: --address 127.0.0.2"
-        ) from error
+        raise _taken(target) from error
     server.start()
     try:
         yield target
     finally:
         server.stop(grace=0.5).wait()
+
+
+def check_address(address: str, port: int = PORT) -> str:
+    """Return ADDRESS:PORT once something could listen there.
+
+    Raises:
+        BadInput: as `serve`.
+    """
+    try:
+        shown = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise BadInput(f"{address!r} is no IP address; use 127.0.0.1") from error
+    target = f"[{shown}]:{port}" if shown.version == 6 else f"{shown}:{port}"
+    family = socket.AF_INET6 if shown.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As gRPC does: connections of a board that just ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise _taken(target) from error
+            raise BadInput(f"cannot listen on {target}: {error.strerror}") from error
+    return target
+
+
+def _taken(target: str) -> BadInput:
+    return BadInput(
+        f"cannot listen on {target}: another virtual board (or PYNQ.remote server) uses it; "
+        "stop that one, or serve on another loopback address: --address 127.0.0.2"
+    )
 
 
 def connected(client: str) -> bool:

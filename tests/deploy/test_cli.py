@@ -1,11 +1,14 @@
 """The commands around a board."""
 
 import json
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -67,6 +70,55 @@ def test_expect_writes_test_frames_with_the_networks_classes(
 def test_errors_of_the_board_are_the_command_lines(tmp_path: Path, data: Path) -> None:
     with pytest.raises(BadInput, match="no accelerator package"):
         CliRunner().invoke(app, ["serve", str(tmp_path)], catch_exceptions=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("option", ["-o", "--json"])
+@pytest.mark.parametrize("target", ["data.h5", "link.h5", "package/manifest.json", "package/new"])
+def test_what_is_read_is_not_written(tmp_path: Path, data: Path, option: str, target: str) -> None:
+    folder = make_graph_package(tmp_path / "package").folder
+    shutil.copy(data, tmp_path / "data.h5")
+    (tmp_path / "link.h5").symlink_to(tmp_path / "data.h5")
+    before = contents(tmp_path)
+    outputs = {"-o": "expected.h5"} | {option: target}
+    arguments = [text for name, path in outputs.items() for text in (name, str(tmp_path / path))]
+    with pytest.raises(BadInput, match="is read; choose another file"):
+        CliRunner().invoke(
+            app,
+            ["expect", str(folder), "--data", str(tmp_path / "data.h5"), *arguments],
+            catch_exceptions=False,
+        )
+    assert contents(tmp_path) == before
+
+
+@needs_board_env
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"data": Path("nosuch.h5")}, "nosuch.h5 does not exist"),
+        ({"address": "127.0.0.24"}, "another virtual board"),
+        ({"address": "localhost"}, "no IP address"),
+        ({"address": "192.0.2.1"}, "cannot listen on 192.0.2.1:7967"),
+        ({"board": "192.0.2.1", "graph": True}, "not with --board"),
+        ({"json": "package/facts.json"}, "is read; choose another file"),
+    ],
+)
+def test_a_request_that_cannot_be_met_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], said: str
+) -> None:
+    folder = make_graph_package(tmp_path / "package").folder
+    if "json" in options:
+        options = {"json": tmp_path / options["json"]}
+    monkeypatch.setattr(
+        "deploy.virtual_board.accelerator.choose", lambda *_: pytest.fail("too early")
+    )
+    before = contents(tmp_path)
+    with socket.create_server(("127.0.0.24", 7967)), pytest.raises(BadInput, match=said):
+        deploy(folder, **options)
+    assert contents(tmp_path) == before
 
 
 def test_serve_says_when_it_listens_and_ends_when_told(package: Package, tmp_path: Path) -> None:

@@ -404,7 +404,7 @@ def test_a_batch_that_the_board_has_no_memory_for(package: Package) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--sweep", "0"), ("--sweep", "a"), ("--batch", "0"), ("--json", "/nowhere/facts.json")],
+    [("--sweep", "0"), ("--sweep", "a"), ("--batch", "0"), ("--json", "/dev/null/facts.json")],
 )
 def test_unusable_options(
     package: Package, capsys: pytest.CaptureFixture[str], arguments: tuple[str, str]
