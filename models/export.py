@@ -5,6 +5,7 @@ on the checkpoint alone, so exporting twice gives the same bytes.
 """
 
 import json
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 from brevitas.export import export_qonnx
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
@@ -29,6 +31,7 @@ from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS, FRAME_LENGTH
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
+from models.vintage import MODERNISE
 
 OPSET = 18  # what the flow and the cost are tested with
 INPUT_SHAPE = (1, FRAME_CHANNELS, FRAME_LENGTH)
@@ -162,20 +165,21 @@ def read_metadata(model: ModelWrapper) -> dict[str, Any]:
 
 
 def load_onnx(path: str | Path) -> ModelWrapper:
-    """Read an ONNX/QONNX file with the static input (1, 2, 1024), ours or anybody's.
+    """Read an ONNX/QONNX file with the static input (1, 2, 1024), ours or anybody's, old or new.
 
     Raises:
-        BadInput: the file is missing, damaged, or its input has another or a dynamic shape.
+        BadInput: the file is missing, damaged or no valid graph, or its input has another or a
+            dynamic shape.
     """
     path = existing_file(path, "model")
+    model = _parse(path)
+    for habit in MODERNISE:
+        model = model.transform(habit())
     try:
-        proto = onnx.load(path)
-        onnx.checker.check_model(proto)
-    except Exception as error:  # protobuf and onnx raise a dozen types, all meaning "unreadable"
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"model {path} is damaged or no ONNX file ({detail})") from error
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in constants]
+        onnx.checker.check_model(model.model)
+    except onnx.checker.ValidationError as error:
+        raise BadInput(f"model {path} is no valid ONNX graph: {first_line(error)}") from error
+    inputs = model.graph.input
     if len(inputs) != 1:
         raise BadInput(f"model {path} has {len(inputs)} inputs; one of {INPUT_SHAPE} is needed")
     shape = tuple(
@@ -188,4 +192,32 @@ def load_onnx(path: str | Path) -> ModelWrapper:
             f"model {path} has {kind} input shape ({', '.join(map(str, shape))}); "
             f"export it with the static shape {INPUT_SHAPE}"
         )
-    return ModelWrapper(proto).transform(CentreWeights())
+    return model.transform(CentreWeights())
+
+
+def _parse(path: Path) -> ModelWrapper:
+    """Read a file as it is, weights that it keeps beside it included.
+
+    Raises:
+        BadInput: it is damaged, or its weights are not there.
+    """
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise BadInput(f"model {path} is damaged or no ONNX file: {first_line(error)}") from error
+    if not proto.graph.node:
+        raise BadInput(f"model {path} is damaged or no ONNX file: it has no operators")
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise BadInput(
+            f"model {path} keeps weights in another file: {first_line(error)}"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # qonnx mends some of the old domains itself, and says so
+        return ModelWrapper(proto)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of a library says first, or its name."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
