@@ -177,6 +177,7 @@ def cost(
     rows = [[column, _shown(facts[column])] for column in columns]
     rows.append(["compression", f"{facts['compression']:.2f}x" if facts["compression"] else "-"])
     rows.append(["trained on", data_label])
+    rows += [["warning", warning] for warning in facts["warnings"]]
     print_table(f"{name}: official inference cost (VGG10 w8a8 = 1)", ("fact", "value"), rows)
 
 

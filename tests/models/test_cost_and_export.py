@@ -144,10 +144,9 @@ def test_a_third_partys_model_is_counted(tmp_path):
     assert read_metadata(load_onnx(tmp_path / "m.onnx")) == {}
 
 
-@pytest.mark.parametrize(("op", "domain"), [("Softmax", ""), ("Wavelet", "my.ops")])
-def test_operators_that_are_not_counted_are_named(tmp_path, op, domain):
-    with pytest.raises(BadInput, match=op):
-        inference_cost(load_onnx(foreign(tmp_path / "m.onnx", op, domain=domain)))
+def test_operators_that_nobody_knows_are_named(tmp_path):
+    with pytest.raises(BadInput, match="Wavelet"):
+        inference_cost(load_onnx(foreign(tmp_path / "m.onnx", "Wavelet", domain="my.ops")))
 
 
 @pytest.mark.parametrize(
@@ -180,8 +179,8 @@ def test_the_command_prints_what_the_json_holds(tmp_path, cli, graph):
 
 
 def test_the_commands_refuse_bad_input(tmp_path, refused, tiny):
-    foreign(tmp_path / "m.onnx", "Softmax")
-    assert "Softmax" in refused("cost", tmp_path / "m.onnx", "--json", tmp_path / "c.json")
+    foreign(tmp_path / "m.onnx", "Wavelet", domain="my.ops")
+    assert "Wavelet" in refused("cost", tmp_path / "m.onnx", "--json", tmp_path / "c.json")
     checkpoint.save(tmp_path / "t.pth", tiny.network, TINY, {})
     assert "does not fit aaronnet48" in refused("cost", tmp_path / "t.pth", "--model", "aaronnet48")
     (tmp_path / "file").touch()
