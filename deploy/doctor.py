@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from models.cache_folder import cache_folder
+
 PROGRAM = "#include <cstdio>\nint main() { std::puts(__VERSION__); }\n"
 
 
@@ -92,7 +94,7 @@ def _memory() -> Finding:
 
 
 def _disk() -> Finding:
-    folder = Path(os.environ.get("AARONNET_CACHE") or ".").absolute()
+    folder = cache_folder(default=".")
     there = next(part for part in (folder, *folder.parents) if part.exists())
     free = shutil.disk_usage(there).free / 2**30
     get = (

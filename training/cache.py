@@ -10,9 +10,9 @@ shows it against Brevitas). Rounding to nearest would not do: it moves values on
 """
 
 import contextlib
-import fcntl
 import functools
 import hashlib
+import io
 import json
 import mmap
 import os
@@ -23,17 +23,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 import psutil
 
 from deploy.board.radioml import FRAME, Index, check_finite, open_file, read, read_index
+from models.cache_folder import alone, cache_folder
 from models.console import Progress
 from models.errors import BadInput
 from models.files import existing_file, writable_folder
 
-FORMAT = 1
+FORMAT = 2
 """Goes up whenever the files of a cache change their meaning."""
 
 STEP = 2.0**-14
@@ -43,6 +45,7 @@ _GATHER = 64  # frames gathered before they are scaled
 _MADV_POPULATE_READ = 22  # missing in Python's mmap; from linux/mman.h
 _RESERVE = 64 << 20
 _PAGE = FRAME * 2 * 2  # bytes of a frame
+_FILES = {"cache.json", "labels.npy", "snrs.npy", "frames.i16", "lock"}  # lock: of format 1
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,9 @@ class Cache:
         index: class and SNR of every frame, as `radioml.read_index` gave them.
     """
 
-    def __init__(self, folder: Path, index: Index):
+    def __init__(self, folder: Path, index: Index, source: Source, mapped: mmap.mmap):
         self.index = index
-        self._folder = folder
-        self._open()
-
-    def _open(self) -> None:
-        with (self._folder / "frames.i16").open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._folder, self._source, self._map = folder, source, mapped
         self._map.madvise(mmap.MADV_RANDOM)  # reading ahead would fetch frames nobody asked for
         self._frames = np.frombuffer(self._map, np.int16).reshape(len(self.index), 2, FRAME)
         self._cold = True
@@ -94,12 +92,8 @@ class Cache:
                 found.update(part)
         return found.hexdigest()
 
-    def __getstate__(self) -> dict:
-        return {"folder": self._folder, "index": self.index}
-
-    def __setstate__(self, state: dict) -> None:
-        self._folder, self.index = state["folder"], state["index"]
-        self._open()
+    def __reduce__(self) -> tuple:
+        return _reopen, (self._folder, self.index.path, self._source)
 
     def frames(self, rows: np.ndarray) -> np.ndarray:
         """Return float32 (B, 2, 1024), the frames of `rows`, int64 (B,), in that order."""
@@ -166,7 +160,7 @@ def open_cache(
 
     Args:
         path: data file in RadioML's layout.
-        cache_dir: folder for caches, see `cache_folder`.
+        cache_dir: folder for caches, see `cache_of`.
         progress: told (frames done, frames in all) while a cache is made.
 
     Raises:
@@ -174,38 +168,38 @@ def open_cache(
             place for the cache; an older cache is then still there.
     """
     path = existing_file(path, "data file")
-    folder = cache_folder(path, cache_dir)
+    folder = cache_of(path, cache_dir)
     source = source_of(path)
-    index = _load(folder, path, source)
-    if index is None:
-        writable_folder(folder.parent)
+    if cache := _load(folder, path, source):
+        return cache
+    writable_folder(folder.parent)
+    with alone(folder):
+        # Another process may have made it while this one waited.
+        if cache := _load(folder, path, source):
+            return cache
         try:
-            with _alone(folder) as temporary:
-                # Another process may have made it while this one waited.
-                index = _load(folder, path, source) or _build(temporary, path, source, progress)
-                if (temporary / "cache.json").exists():
-                    _replace(temporary, folder)
+            _make(folder, path, source, progress)
         except OSError as error:
             raise BadInput(
                 f"cannot write the cache {folder}: {error.strerror or error}; free some space or "
                 "name another folder for caches in AARONNET_CACHE"
             ) from error
-    return Cache(folder, index)
+        return _reopen(folder, path, source)
 
 
-def cache_folder(path: str | Path, cache_dir: str | Path | None = None) -> Path:
+def cache_of(path: str | Path, cache_dir: str | Path | None = None) -> Path:
     """Return the folder in which the cache of a data file lies or would lie.
 
-    Without `cache_dir` the environment variable AARONNET_CACHE names the folder for caches; without
-    that, too, the cache lies beside the data file.
+    It is in the folder for caches (`models.cache_folder`) if one is named, by `cache_dir` or by
+    AARONNET_CACHE, else beside the data file.
     """
-    path = Path(path)
-    cache_dir = cache_dir or os.environ.get("AARONNET_CACHE")
-    if not cache_dir:
+    path = Path(path).absolute()
+    place = cache_folder(cache_dir, default=path.parent)
+    if place == path.parent:
         return path.with_name(path.name + ".cache")
     # Files of one name from several folders shall not take turns.
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    return Path(cache_dir) / f"{path.name}-{place}.cache"
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    return place / f"{path.name}-{digest}.cache"
 
 
 def source_of(path: Path) -> Source:
@@ -219,51 +213,92 @@ def source_of(path: Path) -> Source:
     return Source(status.st_size, status.st_mtime_ns, digest.hexdigest())
 
 
-def _load(folder: Path, path: Path, source: Source) -> Index | None:
+def _load(folder: Path, path: Path, source: Source) -> Cache | None:
+    """Open the cache in `folder`; None unless it is whole and was made from `source`."""
     try:
-        facts = json.loads((folder / "cache.json").read_text())
-        if facts["source"] != asdict(source):
-            return None
-        labels, snrs = np.load(folder / "labels.npy"), np.load(folder / "snrs.npy")
-        if (folder / "frames.i16").stat().st_size != len(labels) * _PAGE:
-            return None
-        return Index(path, labels, snrs, facts["label"], facts["in_order"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        # All files through one descriptor: the folder may be replaced between two of them.
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
         return None
+    try:
+        facts = json.loads(_read(place, "cache.json"))
+        arrays = [_read(place, name) for name in ("labels.npy", "snrs.npy")]
+        if facts["source"] != asdict(source) or facts["digest"] != _digest(facts, *arrays):
+            return None
+        labels, snrs = (np.load(io.BytesIO(array), allow_pickle=False) for array in arrays)
+        with _opened(place, "frames.i16") as file:
+            if os.fstat(file.fileno()).st_size != len(labels) * _PAGE:
+                return None
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        index = Index(path, labels, snrs, facts["label"], facts["in_order"])
+        return Cache(folder, index, source, mapped)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a file is missing, cut short or none of ours: it is made again
+    finally:
+        os.close(place)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to build `folder` in, held by one process at a time.
+def _opened(place: int, name: str) -> BinaryIO:
+    return open(name, "rb", opener=lambda name, flags: os.open(name, flags, dir_fd=place))
 
-    The name is always the same, so that what a killed process left behind goes with the next one.
+
+def _read(place: int, name: str) -> bytes:
+    with _opened(place, name) as file:
+        return file.read()
+
+
+def _digest(facts: dict, labels: bytes, snrs: bytes) -> str:
+    """Return the SHA-256 of all that a cache says of its frames."""
+    said = json.dumps([facts["source"], facts["label"], facts["in_order"]])
+    return hashlib.sha256(said.encode() + labels + snrs).hexdigest()
+
+
+def _reopen(folder: Path, path: Path, source: Source) -> Cache:
+    cache = _load(folder, path, source)
+    if cache is None:
+        raise BadInput(f"the cache {folder} was changed by someone else; start again")
+    return cache
+
+
+def _make(folder: Path, path: Path, source: Source, progress: Progress | None) -> None:
+    """Make the cache beside `folder`, then swap; who reads the old one keeps its open files.
+
+    The names are always the same, so that what a killed process left behind goes with the next one.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
-    while True:
-        temporary.mkdir(exist_ok=True)
-        try:
-            lock = (temporary / "lock").open("w")
-        except FileNotFoundError:  # the folder was finished or removed in between
-            continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            held, there = os.fstat(lock.fileno()), (temporary / "lock").stat()
-            if os.path.samestat(held, there):
-                break
-        except FileNotFoundError:
-            pass
-        lock.close()
+    old = folder.with_name(f".{folder.name}.old")
+    for place in (folder, temporary, old):
+        _check_ours(place)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     try:
-        for left in temporary.iterdir():
-            if left.name != "lock":
-                left.unlink()
-        yield temporary
+        _build(temporary, path, source, progress)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        lock.close()
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> Index:
+def _check_ours(folder: Path) -> None:
+    """Refuse to replace what is no cache.
+
+    Raises:
+        BadInput: `folder` is a file or a link, or holds anything but a cache's files.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BadInput(f"{folder} is where the cache would lie, but is no folder; move it away")
+    strange = {entry.name for entry in folder.iterdir()} - _FILES if folder.is_dir() else set()
+    if strange:
+        raise BadInput(
+            f"{folder} is where the cache would lie, but holds {min(strange)}, which is not of a "
+            "cache; move it away"
+        )
+
+
+def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> None:
     """Fill `folder` with a cache of `path`; its last file is cache.json."""
     index = read_index(path)
     _check_disk(folder, len(index) * _PAGE)
@@ -282,8 +317,9 @@ def _build(folder: Path, path: Path, source: Source, progress: Progress | None) 
         out.flush()
         os.fsync(out.fileno())
     facts = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
+    arrays = [(folder / name).read_bytes() for name in ("labels.npy", "snrs.npy")]
+    facts["digest"] = _digest(facts, *arrays)
     (folder / "cache.json").write_text(json.dumps(facts))
-    return index
 
 
 def _check_disk(folder: Path, needed: int) -> None:
@@ -308,14 +344,3 @@ def _read_ahead(x: h5py.Dataset) -> Iterator[np.ndarray]:
             if start < len(x):
                 ahead = reader.submit(fetch, start)
             yield frames
-
-
-def _replace(temporary: Path, folder: Path) -> None:
-    """Put a finished cache in another's place; readers of the old one keep their open files."""
-    (temporary / "lock").unlink()
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -241,14 +241,14 @@ def cache(file: File, cache_dir: CacheDir = None, json: Json = None) -> None:
     import time
 
     from models.console import Bar, print_table
-    from training.cache import cache_folder, open_cache
+    from training.cache import cache_of, open_cache
 
     start = time.perf_counter()
     with Bar("caching") as progress:
         opened = open_cache(file, cache_dir, progress)
     facts = {
         "path": str(file),
-        "cache": str(cache_folder(file, cache_dir)),
+        "cache": str(cache_of(file, cache_dir)),
         "frames": len(opened),
         "data_label": opened.index.label,
         "in_order": opened.index.in_order,

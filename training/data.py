@@ -182,7 +182,7 @@ class RadioMLData(LabelledData):
         path: HDF5 file; its cache is made on first use.
         batch_size: frames a batch, a process.
         min_snr: dB; training leaves frames below out. None trains on all.
-        cache_dir: where caches go, see `cache.cache_folder`.
+        cache_dir: where caches go, see `cache.cache_of`.
         workers: processes that prepare batches; by default 2 where a GPU waits for them, else 0.
         seed: of the shuffling.
         progress: told (frames done, frames in all) while the cache is made.

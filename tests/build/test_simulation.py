@@ -1,6 +1,10 @@
 """Whole-network simulation on the small network: every stream, timing, stalls, faults."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from qonnx.custom_op.registry import getCustomOp
 from models.errors import BadInput, CheckFailed
 from tests.build.hardware import fold, generate
 from tests.build.small_network import frames, small_network
+from tests.conftest import ROOT
 
 DEEP = {"StreamingFIFO_rtl_5": 40, "StreamingFIFO_rtl_7": 700, "StreamingFIFO_rtl_9": 20}
 
@@ -192,3 +197,36 @@ def test_a_broken_design_names_the_first_complaint(tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     with pytest.raises(CheckFailed, match="bad.sv"):
         build(Design("bad", {"bad.sv": "module bad(input ap_clk); assign x = ; endmodule\n"}, []))
+
+
+BUILD = """
+from build.simulation import verilate
+flags = ["-O0" if flag == "-O1" else flag for flag in verilate.VERILATOR_FLAGS]  # quicker
+verilate.VERILATOR_FLAGS, compile = flags, verilate._compile
+verilate._compile = lambda *given: (print("compiled"), compile(*given))
+text = "module tiny(input ap_clk, ap_rst_n); endmodule"
+design = verilate.Design("tiny", {"tiny.sv": text}, [])
+print(verilate.build(design, jobs=1))
+"""
+
+
+def test_processes_build_a_simulator_once_and_a_damaged_one_again(tmp_path):
+    # A relative folder for caches is as good as any.
+    environment = {**os.environ, "AARONNET_CACHE": "caches", "PYTHONPATH": str(ROOT)}
+    left = tmp_path / "caches" / "simulators"
+
+    def start():
+        command = [sys.executable, "-c", BUILD]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    said = [process.communicate()[0].split() for process in [start(), start()]]
+    assert sorted(map(len, said)) == [1, 2], said
+    (simulator,) = {Path(lines[-1]) for lines in said}
+    assert simulator.is_relative_to(left)
+    simulator.write_bytes(simulator.read_bytes()[:1000])
+    (left / f"{simulator.parent.name}.killed").mkdir()
+    assert start().communicate()[0].split() == ["compiled", str(simulator)]
+    assert sorted(path.suffix for path in left.iterdir()) == ["", ".lock"]
+    assert start().communicate()[0].split() == [str(simulator)]

@@ -72,3 +72,19 @@ endmodule
 def test_deep_distributed_memories(family, luts, tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     assert synthesise({"deep.sv": DEEP}, {}, family)["LUTRAM"] == luts
+
+
+def test_what_the_cache_remembers_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    runs = []
+    monkeypatch.setattr("build.yosys._run", lambda *given: runs.append(given) or {"LUT6": 3})
+    given = {"a.sv": "module accelerator(); endmodule"}, {}, "xcup"
+    first = synthesise(*given)
+    assert first["LUT"] == 3 and synthesise(*given) == first and len(runs) == 1
+    (cached,) = (tmp_path / "netlists").glob("*.json")
+    whole = cached.read_text()
+    for damaged in ("", "[]", "{}", '{"cells": 3}', whole[:40], whole.replace("3", "7", 1)):
+        cached.write_text(damaged)
+        assert synthesise(*given) == first
+        assert cached.read_text() == whole
+    assert len(runs) == 7

@@ -14,11 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.cache_folder import cache_folder
 from models.errors import BadInput
 from models.quantizers import input_quantizer
 from tests.conftest import ROOT
 from tests.training.radioml_files import grid, write
-from training.cache import STEP, cache_folder, open_cache, round_to_odd
+from training.cache import STEP, cache_of, open_cache, round_to_odd
 
 BITS = (2, 4, 6, 8, 12, 14)
 
@@ -96,7 +97,7 @@ def test_a_cache_holds_the_file(source):
 
 def test_frames_of_several_reads_keep_their_places(source, monkeypatch):
     whole = open_cache(source).frames(np.arange(96))
-    shutil.rmtree(cache_folder(source))
+    shutil.rmtree(cache_of(source))
     monkeypatch.setattr("training.cache._ROWS", 20)
     monkeypatch.setattr("training.cache._TILE", 7)
     seen = []
@@ -107,9 +108,9 @@ def test_frames_of_several_reads_keep_their_places(source, monkeypatch):
 
 def test_it_is_made_once(source):
     first = open_cache(source)
-    made = (cache_folder(source) / "frames.i16").stat()
+    made = (cache_of(source) / "frames.i16").stat()
     second = open_cache(source)
-    assert (cache_folder(source) / "frames.i16").stat() == made
+    assert (cache_of(source) / "frames.i16").stat() == made
     assert first.index.label == second.index.label
     assert np.array_equal(first.index.labels, second.index.labels)
 
@@ -145,12 +146,39 @@ def test_a_change_that_hides_its_time_is_found_in_the_sample(source):
     assert np.array_equal(again.frames(row), round_to_odd(frames) * np.float32(STEP))
 
 
-@pytest.mark.parametrize("name", ["frames.i16", "labels.npy", "cache.json"])
-def test_it_is_made_again_when_damaged(source, name):
-    whole = open_cache(source).frames(np.arange(96))
-    part = cache_folder(source) / name
-    part.write_bytes(part.read_bytes()[:100])
+def damaged(part, how):
+    data = part.read_bytes()
+    part.unlink()
+    if how == "folder":
+        part.mkdir()
+    elif how != "missing":
+        contents = {
+            "cut": data[:100],
+            "empty": b"",
+            "foreign": b"PK\x03\x04 something else",
+            "flipped": bytes([*data[:-3], data[-3] ^ 4, *data[-2:]]),
+            "huge": data.replace(b"(96,)", b"(1e9,)").replace(b"96", b"9999999999999999"),
+        }
+        part.write_bytes(contents[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "foreign", "flipped", "huge", "missing", "folder"])
+@pytest.mark.parametrize("name", ["frames.i16", "labels.npy", "snrs.npy", "cache.json"])
+def test_it_is_made_again_when_damaged(source, name, how):
+    if name == "frames.i16" and how in ("flipped", "huge"):
+        pytest.skip("frames have no digest: reading all of them takes a minute")
+    first = open_cache(source)
+    labels, snrs = first.index.labels, first.index.snrs
+    whole = first.frames(np.arange(96))
+    damaged(cache_of(source) / name, how)
+    again = open_cache(source)
+    assert np.array_equal(again.index.labels, labels)
+    assert np.array_equal(again.index.snrs, snrs)
     assert np.array_equal(open_cache(source).frames(np.arange(96)), whole)
+
+
+def beside(source):
+    return {path.name for path in source.parent.iterdir()}
 
 
 def test_what_a_killed_process_left_goes(source):
@@ -158,10 +186,74 @@ def test_what_a_killed_process_left_goes(source):
     left.mkdir()
     (left / "frames.i16").write_bytes(bytes(10))
     open_cache(source)
-    names = {path.name for path in source.parent.iterdir()}
-    assert names == {"data.h5", "data.h5.cache"}
-    inside = {path.name for path in cache_folder(source).iterdir()}
+    assert beside(source) == {"data.h5", "data.h5.cache", ".data.h5.cache.lock"}
+    inside = {path.name for path in cache_of(source).iterdir()}
     assert inside == {"frames.i16", "labels.npy", "snrs.npy", "cache.json"}
+
+
+def test_nothing_is_replaced_that_is_no_cache(source):
+    place = cache_of(source)
+    place.mkdir()
+    (place / "thesis.tex").write_text("mine")
+    with pytest.raises(BadInput, match="holds thesis.tex, which is not of a cache; move it away"):
+        open_cache(source)
+    assert (place / "thesis.tex").read_text() == "mine"
+    shutil.rmtree(place)
+    place.write_text("mine")
+    with pytest.raises(BadInput, match="is no folder; move it away"):
+        open_cache(source)
+    assert place.read_text() == "mine"
+
+
+MANY = """
+import sys, time
+import numpy as np
+from training.cache import open_cache
+path, value, until = sys.argv[1], float(sys.argv[2]), time.time() + 4
+rounds = 0
+while time.time() < until:
+    # Another process has told us nothing of what it put there: either is whole.
+    frames = open_cache(path, sys.argv[3]).frames(np.array([0, 47]))
+    assert set(frames.ravel().tolist()) == {value}, set(frames.ravel().tolist())
+    rounds += 1
+print(rounds)
+"""
+
+
+def test_processes_that_replace_one_cache_in_turns_leave_a_whole_one(tmp_path):
+    """Two files of one path, as two containers see them, and one folder for caches."""
+    labels, snrs = grid(1, (0, 30))
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place, value in ((here, 1), (there, -1)):
+        place.mkdir()
+        frames = np.full((len(labels), 1024, 2), value, np.float32)
+        write(place / "data.h5", labels, snrs, frames)
+    start = [sys.executable, "-c", PRELUDE + MANY]
+    processes = [
+        subprocess.Popen(
+            [*start, str(place / "data.h5"), str(value), str(tmp_path / "caches")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place, value in ((here, 1), (there, -1))
+    ]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert min(int(out) for out, _ in said) > 5
+    (place,) = (path for path in (tmp_path / "caches").iterdir() if path.suffix == ".cache")
+    assert {path.name for path in place.iterdir()} == {
+        *("frames.i16", "labels.npy", "snrs.npy", "cache.json")
+    }
+
+
+# The name of a cache comes from the file's path.
+PRELUDE = """from pathlib import Path
+import training.cache as module
+real = module.cache_of
+module.cache_of = lambda path, named=None: real("/data/data.h5", named)
+"""
 
 
 def test_elsewhere(source, tmp_path):
@@ -171,15 +263,15 @@ def test_elsewhere(source, tmp_path):
     place = tmp_path / "caches"
     assert len(open_cache(source, place)) == 96
     assert len(open_cache(other, place)) == 2
-    assert len(list(place.iterdir())) == 2
-    assert not cache_folder(source).exists()
+    assert len([path for path in place.iterdir() if path.is_dir()]) == 2
+    assert not cache_of(source).exists()
 
 
 def test_elsewhere_by_the_environment(source, tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path / "caches"))
     open_cache(source)
-    assert cache_folder(source).is_dir()
-    assert cache_folder(source).parent == tmp_path / "caches"
+    assert cache_of(source).is_dir()
+    assert cache_of(source).parent == tmp_path / "caches"
 
 
 def test_processes_at_once_make_it_once(source):
@@ -205,13 +297,13 @@ def test_no_room(source, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(0, 0, 64 << 20))
     with pytest.raises(BadInput, match=r"needs 0\.0 GB.*AARONNET_CACHE"):
         open_cache(source)
-    assert [left.name for left in source.parent.iterdir()] == ["data.h5"]
+    assert beside(source) == {"data.h5", ".data.h5.cache.lock"}
 
 
 def test_a_disk_that_fills_up_loses_nothing(source):
     open_cache(source)
     overwrite_frame(source, 1)
-    old = (cache_folder(source) / "frames.i16").read_bytes()
+    old = (cache_of(source) / "frames.i16").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
@@ -219,9 +311,8 @@ def test_a_disk_that_fills_up_loses_nothing(source):
             open_cache(source)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (cache_folder(source) / "frames.i16").read_bytes() == old
-    names = {path.name for path in source.parent.iterdir()}
-    assert names == {"data.h5", "data.h5.cache"}
+    assert (cache_of(source) / "frames.i16").read_bytes() == old
+    assert beside(source) == {"data.h5", "data.h5.cache", ".data.h5.cache.lock"}
 
 
 def test_no_permission(source, tmp_path):
@@ -244,9 +335,25 @@ def test_all_of_it_is_fetched_where_there_is_room(source, monkeypatch):
         cache.fetch()
         for thread in set(threading.enumerate()) - before:
             thread.join()
-    assert [path for path, _ in fetched] == [cache_folder(source) / "frames.i16"]
+    assert [path for path, _ in fetched] == [cache_of(source) / "frames.i16"]
     original(*fetched[0])
-    original(cache_folder(source) / "gone", fetched[0][1])
+    original(cache_of(source) / "gone", fetched[0][1])
+
+
+def test_a_relative_folder_and_a_tilde(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for named, place in (("caches", tmp_path), ("~/caches", tmp_path / "home")):
+        monkeypatch.setenv("AARONNET_CACHE", named)
+        assert cache_of(source).parent == cache_folder() == place / "caches"
+        assert cache_folder("x", default="y") == tmp_path / "x"
+    monkeypatch.delenv("AARONNET_CACHE")
+    assert cache_folder(default="y") == tmp_path / "y"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "aaronnet"
+    monkeypatch.setenv("AARONNET_CACHE", "~nobody-of-that-name/caches")
+    with pytest.raises(BadInput, match="cannot tell where ~nobody"):
+        cache_folder()
 
 
 def test_it_travels_to_worker_processes(source):
@@ -255,3 +362,8 @@ def test_it_travels_to_worker_processes(source):
     cache = open_cache(source)
     other = pickle.loads(pickle.dumps(cache))
     assert np.array_equal(other.frames(np.array([7])), cache.frames(np.array([7])))
+    overwrite_frame(source, 1)
+    packed = pickle.dumps(cache)
+    open_cache(source)
+    with pytest.raises(BadInput, match="changed by someone else; start again"):
+        pickle.loads(packed)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.cache_folder import cache_folder
 from models.errors import BadInput
 from models.files import writable_folder
 
@@ -38,7 +39,7 @@ POSITIONS, TAPS = 257, 32
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernels; None, with a warning, if they cannot be had here.
 
-    They are kept in the user's cache folder, by source and processor. AARONNET_KERNELS=0 does
+    They are kept in the folder for caches, by source and processor. AARONNET_KERNELS=0 does
     without.
     """
     if os.environ.get("AARONNET_KERNELS") == "0":
@@ -48,8 +49,7 @@ def library() -> ctypes.CDLL | None:
         warnings.warn("no g++ found: training runs on torch's layers, slower", stacklevel=2)
         return None
     key = SOURCE.read_bytes() + " ".join((*FLAGS, _processor())).encode()
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aaronnet"
-    path = folder / f"kernels-{hashlib.sha256(key).hexdigest()[:16]}.so"
+    path = cache_folder() / f"kernels-{hashlib.sha256(key).hexdigest()[:16]}.so"
     if not path.is_file() and (problem := _compile(compiler, path)):
         warnings.warn(
             f"the kernels do not compile: training runs on torch's layers, slower\n{problem}",
