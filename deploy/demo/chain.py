@@ -4,7 +4,6 @@ Every result is labelled with the data it came from. A network trained for two m
 is there to show that each stage feeds the next, not to compete.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from build.boards import find_board
 from build.finished import open_build, record_simulation
 from build.flow import build
 from build.simulation.comparison import check, simulate_build
 from deploy.board.radioml import SNRS, data_label
+from deploy.board.records import read_json, record
 from deploy.demo.demo_report import write_report
 from deploy.demo.journal import Journal
+from deploy.doctor import tools
 from models import checkpoint as checkpoints
 from models.config import named_config
 from models.console import Bar, err
@@ -166,11 +168,17 @@ def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
     """Run all steps that are not finished yet and write report.json and report.html.
 
     Raises:
-        BadInput: the folder cannot be written, or the board is unknown.
+        BadInput: the folder cannot be written or holds something else, the model or the board is
+            unknown, or there is no compiler; nothing is touched then.
         CheckFailed: the accelerator disagrees with the network.
     """
     s = asdict(settings)
-    _claim(writable_folder(folder), s)
+    named_config(settings.model)
+    find_board(settings.board)
+    for finding in tools():
+        if not finding.found:
+            raise BadInput(f"there is no working {finding.tool}; {finding.get}")
+    _claim(folder, settings)
     journal = Journal(folder / "steps.json", err.print)
     demo = Demo(folder, settings)
 
@@ -207,11 +215,21 @@ def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
     return report
 
 
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
+def _claim(folder: Path, settings: Settings) -> None:
     """Make sure that what is in `folder` belongs to a demo of these settings."""
     path = folder / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
-        raise BadInput(
-            f"{folder} holds a demo with other settings; delete it or choose another with --out"
-        )
-    write_json(path, settings)
+    if folder.is_dir() and any(folder.iterdir()):
+        try:
+            facts = read_json(path)
+            if facts.keys() != asdict(settings).keys():
+                raise ValueError("it says something else")
+            found = record(Settings, facts)
+        except (BadInput, ValueError) as error:
+            raise BadInput(
+                f"{folder} is neither empty nor a demo's; choose another with --out"
+            ) from error
+        if found != settings:
+            raise BadInput(
+                f"{folder} holds a demo with other settings; delete it or choose another with --out"
+            )
+    write_json(writable_folder(folder) / "settings.json", asdict(settings))

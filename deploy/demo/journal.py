@@ -4,10 +4,22 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.board.records import read_json, record, to_json
+from models.errors import BadInput
 from models.files import write_json
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished step: what it was based on, how long it took, what it found."""
+
+    grounds: str
+    seconds: float
+    facts: dict[str, Any]
 
 
 class Journal:
@@ -24,13 +36,12 @@ class Journal:
     def __init__(self, path: Path, say: Callable[[str], None]):
         self.path, self.say = path, say
         self._grounds = ""
-        try:
-            self._done: dict[str, dict[str, Any]] = json.loads(path.read_text())
-        except FileNotFoundError:
-            self._done = {}
-        except ValueError:
-            say(f"{path} is damaged: all steps run again")
-            self._done = {}
+        self._done: dict[str, Done] = {}
+        if path.exists():
+            try:
+                self._done = {name: record(Done, one) for name, one in read_json(path).items()}
+            except (BadInput, ValueError):
+                say(f"{path} is damaged: all steps run again")
 
     def step(
         self,
@@ -50,19 +61,19 @@ class Journal:
         text = json.dumps([self._grounds, name, settings], sort_keys=True)
         self._grounds = hashlib.sha256(text.encode()).hexdigest()
         done = self._done.get(name)
-        if done and done["grounds"] == self._grounds and all(path.exists() for path in outputs):
-            self.say(f"{name}: reused from an earlier run ({done['seconds']:.0f} s then)")
-            return done["facts"]
+        if done and done.grounds == self._grounds and all(path.exists() for path in outputs):
+            self.say(f"{name}: reused from an earlier run ({done.seconds:.0f} s then)")
+            return done.facts
         self.say(f"{name} ...")
         start = time.perf_counter()
         facts = run()
         seconds = time.perf_counter() - start
-        self._done[name] = {"grounds": self._grounds, "seconds": seconds, "facts": facts}
-        write_json(self.path, self._done)
+        self._done[name] = Done(self._grounds, seconds, facts)
+        write_json(self.path, to_json(self._done))
         self.say(f"{name}: done in {seconds:.0f} s")
         return facts
 
     @property
     def seconds(self) -> dict[str, float]:
         """How long each finished step took when it ran."""
-        return {name: done["seconds"] for name, done in self._done.items()}
+        return {name: done.seconds for name, done in self._done.items()}

@@ -1,12 +1,35 @@
 """The whole chain, small: every artefact feeds the next stage, and a second run reuses all."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
+from deploy.demo.chain import Settings, run_demo
+from models.errors import BadInput
 from models.published import RESULTS
 
 SMALL = ("--frames-per-cell", 12, "--float-epochs", 1, "--quantized-epochs", 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "said"),
+    [
+        ({"data.h5": "mine"}, {}, "neither empty nor a demo's"),
+        ({"settings.json": "{}"}, {}, "neither empty nor a demo's"),
+        ({"settings.json": '{"board": '}, {}, "neither empty nor a demo's"),
+        ({"settings.json": json.dumps({"seed": [1]} | asdict(Settings(seed=1)))}, {}, "other sett"),
+        ({}, {"board": "nosuch"}, "unknown board 'nosuch'"),
+        ({}, {"model": "nosuch"}, "nosuch"),
+    ],
+)
+def test_what_cannot_be_done_touches_nothing(tmp_path, files, options, said):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(BadInput, match=said) as raised:
+        run_demo(tmp_path, Settings(**options))
+    assert "\n" not in str(raised.value)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
 
 @pytest.fixture(scope="module")

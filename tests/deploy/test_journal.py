@@ -55,9 +55,10 @@ def test_a_lost_artefact_is_made_again(chain, tmp_path):
     assert chain()[1] == ["b"]
 
 
-def test_a_damaged_journal_is_said(chain, tmp_path):
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"a": {"grounds": 1}}', '{"a": {}}'])
+def test_a_damaged_journal_is_said(chain, tmp_path, text):
     chain()
-    (tmp_path / "journal.json").write_text("{")
+    (tmp_path / "journal.json").write_text(text)
     _, ran, said = chain()
     assert ran == ["a", "b"]
     assert "damaged" in said[0]
