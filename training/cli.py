@@ -172,7 +172,7 @@ def train(
     from models.config import CONFIGS
     from models.console import print_table
     from models.errors import BadInput
-    from models.files import check_target, write_json
+    from models.files import write_json
     from training.module import Recipe
     from training.processes import first_process
     from training.train import train as run
@@ -205,7 +205,6 @@ def train(
     )
     where = _where(device, processes, nodes, precision, data, epoch_frames, batch_size)
     distillation = _distillation(teacher, teacher_share, temperature)
-    check_target(json)
     source = _source(data, batch_size, min_snr, seed, epoch_frames)
     best = run(
         *(start, source, out, recipe),
@@ -287,7 +286,7 @@ def prune(
     from models import checkpoint as checkpoints
     from models.console import err, print_table
     from models.errors import BadInput, CheckFailed
-    from models.files import check_target, write_json
+    from models.files import write_json
     from training.plans import Feedback, FixedSteps, Plan, Row, Towards, repeated
     from training.processes import first_process
     from training.prune_run import Retraining
@@ -307,7 +306,6 @@ def prune(
     retraining = Retraining(rounds, t0, lr, threshold)
     where = _where(device, processes, 1, precision, data, epoch_frames, batch_size)
     distillation = _distillation(teacher, teacher_share, temperature)
-    check_target(json)
 
     def told(row: Row) -> None:
         if first_process():

@@ -36,7 +36,7 @@ def test(
 
     loaded = checkpoints.load(checkpoint)
     with Bar("testing") as progress:
-        facts = evaluate(
+        measured = evaluate(
             loaded,
             data,
             split,
@@ -44,7 +44,7 @@ def test(
             device=torch_device(device),
             progress=progress,
         )
-    facts["checkpoint"] = str(checkpoint)
+    facts = {**measured.to_dict(), "checkpoint": str(checkpoint)}
     if json:
         write_json(json, facts)
     if pictures:
@@ -52,24 +52,24 @@ def test(
 
         folder = writable_folder(pictures)
         name = loaded.config.name
-        (folder / "accuracy.png").write_bytes(accuracy_over_snr({name: facts}, facts["data"]))
+        (folder / "accuracy.png").write_bytes(accuracy_over_snr({name: facts}, measured.data))
         (folder / "confusion.png").write_bytes(confusion_matrix(facts))
 
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
 
-    pairs = zip(facts["snrs"], facts["accuracy_per_snr"], strict=True)
+    pairs = zip(measured.snrs, measured.accuracy_per_snr, strict=True)
     print_table("accuracy over SNR", ("dB", "accuracy"), ((s, share(a)) for s, a in pairs))
-    pairs = zip(facts["classes"], facts["accuracy_per_class"], strict=True)
-    print_table("accuracy by class", ("class", "accuracy"), ((c, share(a)) for c, a in pairs))
+    named = zip(measured.classes, measured.accuracy_per_class, strict=True)
+    print_table("accuracy by class", ("class", "accuracy"), ((c, share(a)) for c, a in named))
     print_table(
         f"{loaded.config.name} on the {split} split",
         ("fact", "value"),
         (
-            ("accuracy", share(facts["accuracy"])),
-            ("frames", f"{facts['frames']:,}"),
-            ("data", facts["data"]),
-            ("trained on", facts["trained_on"]),
+            ("accuracy", share(measured.accuracy)),
+            ("frames", f"{measured.frames:,}"),
+            ("data", measured.data),
+            ("trained on", measured.trained_on),
         ),
     )
 

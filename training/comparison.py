@@ -51,12 +51,12 @@ def measure(
     loaded = [checkpoints.load(path) for path in paths]  # all first: a bad one costs no time
     networks = []
     for path, name, checkpoint in zip(paths, _names(paths, loaded), loaded, strict=True):
-        facts = evaluate(checkpoint, data, device=device, progress=progress)
+        measured = evaluate(checkpoint, data, device=device, progress=progress)
         cost = inference_cost(checkpoint, str(path))
         cost.pop("layers")
         networks.append(
             {
-                **facts,
+                **measured.to_dict(),
                 **cost,
                 "name": name,
                 "checkpoint": str(path),

@@ -1,6 +1,7 @@
 """Accuracy of a network: over all frames, per SNR, per class, and what it takes for what."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,43 @@ SPLITS = ("test", "train", "all")
 BATCH = 512
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network gets right.
+
+    Attributes:
+        accuracy: over all frames.
+        frames: how many.
+        split: which.
+        network: its name.
+        trained_on: label of what it was trained on.
+        data: label of the frames.
+        snrs: dB.
+        accuracy_per_snr: None for an SNR without frames.
+        classes: their names.
+        accuracy_per_class: over all SNRs.
+        confusion: [true][predicted] over all SNRs.
+        counts: [snr][true][predicted].
+    """
+
+    accuracy: float
+    frames: int
+    split: str
+    network: str
+    trained_on: str
+    data: str
+    snrs: list[int]
+    accuracy_per_snr: list[float | None]
+    classes: list[str]
+    accuracy_per_class: list[float | None]
+    confusion: list[list[int]]
+    counts: list[list[list[int]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return vars(self).copy()
+
+
 def evaluate(
     checkpoint: Checkpoint,
     data: str | Path | LabelledData,
@@ -25,7 +63,7 @@ def evaluate(
     batch_size: int = BATCH,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Classify frames and count.
 
     Args:
@@ -35,12 +73,6 @@ def evaluate(
         batch_size: frames at a time.
         device: torch's name of where to compute.
         progress: told (frames done, frames in all).
-
-    Returns:
-        Plain types: `accuracy` over all frames, `frames`, `split`, `network`, `trained_on`,
-        `data` (label), `snrs` and `accuracy_per_snr` (lists; null for an SNR without frames),
-        `classes` and `accuracy_per_class`, `confusion` [true][predicted] over all SNRs and
-        `counts` [snr][true][predicted].
 
     Raises:
         BadInput: the split is unknown or empty, or the data unusable.
@@ -63,20 +95,20 @@ def evaluate(
     network.cpu()  # where checkpoints are
     counts = counts.reshape(len(SNRS), classes, classes)
     confusion = counts.sum(axis=0)
-    return {
-        "accuracy": float(confusion.trace() / confusion.sum()),
-        "frames": int(confusion.sum()),
-        "split": split,
-        "network": checkpoint.config.name,
-        "trained_on": checkpoint.data_label,
-        "data": label,
-        "snrs": list(SNRS),
-        "accuracy_per_snr": _shares(counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))),
-        "classes": list(CLASSES),
-        "accuracy_per_class": _shares(confusion.diagonal(), confusion.sum(axis=1)),
-        "confusion": confusion.tolist(),
-        "counts": counts.tolist(),
-    }
+    return Evaluation(
+        accuracy=float(confusion.trace() / confusion.sum()),
+        frames=int(confusion.sum()),
+        split=split,
+        network=checkpoint.config.name,
+        trained_on=checkpoint.data_label,
+        data=label,
+        snrs=list(SNRS),
+        accuracy_per_snr=_shares(counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))),
+        classes=list(CLASSES),
+        accuracy_per_class=_shares(confusion.diagonal(), confusion.sum(axis=1)),
+        confusion=confusion.tolist(),
+        counts=counts.tolist(),
+    )
 
 
 def _shares(right: np.ndarray, total: np.ndarray) -> list[float | None]:

@@ -16,6 +16,7 @@ if sys.path and os.path.abspath(sys.path[0]) == os.path.dirname(os.path.abspath(
     sys.path[0] = os.path.dirname(sys.path[0] or os.getcwd())  # noqa: PTH109, PTH120
 
 import argparse
+import errno
 import logging
 import shutil
 import warnings
@@ -150,10 +151,10 @@ def _test(flags: argparse.Namespace, data: Any, log: Log) -> None:
     from training.evaluate import evaluate
 
     loaded = _checkpoint(flags, log)
-    facts = evaluate(loaded, data, batch_size=flags.bsize)
-    for snr, accuracy in zip(facts["snrs"], facts["accuracy_per_snr"], strict=True):
+    measured = evaluate(loaded, data, batch_size=flags.bsize)
+    for snr, accuracy in zip(measured.snrs, measured.accuracy_per_snr, strict=True):
         log(f"{snr} dB: {'-' if accuracy is None else f'{accuracy:.4f}'}")
-    log(f"accuracy {facts['accuracy']:.4f} over all SNRs ({facts['frames']} frames)")
+    log(f"accuracy {measured.accuracy:.4f} over all SNRs ({measured.frames} frames)")
     cost = inference_cost(loaded)
     log(
         f"inference cost score {cost['score']:.6f} (bit operations {cost['bit_ops']}, weight bits "
@@ -226,6 +227,11 @@ def main() -> None:
         run()
     except BadInput as error:
         print(f"main.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"main.py: {error}; free some space and run it again", file=sys.stderr)
         raise SystemExit(2) from None
     except CheckFailed as error:
         print(f"main.py: {error}", file=sys.stderr)

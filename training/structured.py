@@ -18,6 +18,7 @@ from models.networks import build_network
 from models.vgg10 import VGG10
 
 State = dict[str, Tensor]
+EPS = nn.BatchNorm1d(1).eps
 NORM = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -116,7 +117,8 @@ def _narrow_dense(state: State, prefix: str, first: int, fraction: float) -> int
 def _most_important(state: Mapping[str, Tensor], layer: str, norm: str, fraction: float) -> Tensor:
     """Return the indices of the channels to keep, in order."""
     size = state[f"{layer}.weight"].abs().flatten(1).sum(1)
-    size = size * state[f"{norm}.weight"].abs() * state[f"{norm}.running_var"].rsqrt()
+    # A dead channel has no variance: without batch norm's eps its size would be 0 * inf.
+    size = size * state[f"{norm}.weight"].abs() * (state[f"{norm}.running_var"] + EPS).rsqrt()
     keep = max(1, round(len(size) * (1 - fraction)))
     return size.argsort(descending=True, stable=True)[:keep].sort().values
 

@@ -56,13 +56,15 @@ def add(
         raise CheckFailed(
             f"{name} may cost {largest} at most, and {path} costs {cost['score']:.6f}"
         )
-    facts = evaluate(loaded, data, device=device, progress=progress)
+    measured = evaluate(loaded, data, device=device, progress=progress)
     card = {
         "name": name,
         "config": loaded.config.changed(name=name).to_dict(),  # as `checkpoints.load` names it
         "data_label": loaded.data_label,
-        "tested_on": f"{facts['frames']} test frames of {facts['data']}",
-        **{key: facts[key] for key in ("accuracy", "snrs", "accuracy_per_snr")},
+        "tested_on": f"{measured.frames} test frames of {measured.data}",
+        "accuracy": measured.accuracy,
+        "snrs": measured.snrs,
+        "accuracy_per_snr": measured.accuracy_per_snr,
         **{key: cost[key] for key in ("score", "compression", "nonzero_weights", "bit_ops")},
         "parameters": parameters(loaded.network),
         **{key: loaded.info[key] for key in KEPT},

@@ -39,18 +39,18 @@ def test_counts_match_a_loop_over_frames():
     seen = []
     found = evaluate(checkpoint, data, progress=lambda done, total: seen.append((done, total)))
     right = [a == y for a, (y, _) in zip(answers, truth, strict=True)]
-    assert found["accuracy"] == pytest.approx(np.mean(right))
-    assert found["frames"] == 300 and seen[-1] == (300, 300)
-    for snr, share in zip(SNRS, found["accuracy_per_snr"], strict=True):
+    assert found.accuracy == pytest.approx(np.mean(right))
+    assert found.frames == 300 and seen[-1] == (300, 300)
+    for snr, share in zip(SNRS, found.accuracy_per_snr, strict=True):
         part = [r for r, (_, s) in zip(right, truth, strict=True) if s == snr]
         assert share == (pytest.approx(np.mean(part)) if part else None)
-    for index, share in enumerate(found["accuracy_per_class"]):
+    for index, share in enumerate(found.accuracy_per_class):
         part = [r for r, (y, _) in zip(right, truth, strict=True) if y == index]
         assert share == (pytest.approx(np.mean(part)) if part else None)
     for (y, _), a in zip(truth, answers, strict=True):
-        found["confusion"][y][a] -= 1
-    assert not np.any(found["confusion"])
-    assert found["trained_on"] == "synthetic x" and found["data"].startswith("synthetic")
+        found.confusion[y][a] -= 1
+    assert not np.any(found.confusion)
+    assert found.trained_on == "synthetic x" and found.data.startswith("synthetic")
 
 
 def test_unknown_splits_are_refused():

@@ -194,6 +194,22 @@ def test_removing_channels_that_carry_nothing_changes_nothing(config):
     assert smaller.config.family == "vgg10" or smaller.config.filters[0] % 3 == 0
 
 
+@pytest.mark.parametrize(
+    ("layer", "norm"),
+    [("feats.1.block.3", "feats.1.block.4"), ("expand.branch2.0", "expand.branch2.1")],
+)
+def test_dead_channels_go_first(layer, norm):
+    start = fresh(WIDE)
+    state = start.network.state_dict()
+    dead = 1
+    for key, tensor in state.items():
+        if key.startswith((f"{layer}.", f"{norm}.")) and tensor.ndim:
+            tensor[dead] = 0  # the variance, too, as training leaves it
+    kept = narrowed(start, 0.3).network.state_dict()
+    assert len(kept[f"{norm}.weight"]) < len(state[f"{norm}.weight"])
+    assert (kept[f"{norm}.running_var"] > 0).all()
+
+
 def test_narrowed_networks_save_load_and_train(tmp_path, cheap_cost):
     start = fresh(WIDE)
     smaller = narrowed(start, 0.3)

@@ -1,8 +1,11 @@
 """Training: exact against Brevitas, exact after an interruption, honest about its input."""
 
+import ast
 import copy
 import csv
 import json
+import math
+import re
 import sys
 from pathlib import Path
 
@@ -12,12 +15,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import aaronnet
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, NetConfig
 from models.errors import BadInput
+from tests.conftest import ROOT
 from tests.tiny import TINY, ready
 from training.data import SyntheticData
+from training.distill import Distillation
 from training.module import Recipe, prunable
 from training.train import commands_after, train
 from training.twin import Twin
@@ -225,6 +231,60 @@ def test_published_networks_have_a_twin():
         x = torch.randn(2, 2, 1024)
         with torch.inference_mode():
             assert torch.equal(network(x), Twin(network)(x))
+
+
+def test_the_documented_configuration_is_one():
+    page = (ROOT / "docs" / "training.md").read_text()
+    (shown,) = re.findall(r'"config": (\{[^}]*\})', page)
+    config = NetConfig.from_dict(ast.literal_eval(shown))
+    assert config == CONFIGS["aaronnet32"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({name: math.nan} for name in ("lr", "quantized_lr", "weight_decay", "clip", "ema")),
+        *({name: math.inf} for name in ("lr", "quantized_lr", "weight_decay", "clip")),
+        *({name: 0} for name in ("quantized_lr", "clip", "ema", "patience")),
+        {"stop_above": math.nan},
+        {"stop_above": 56},
+        {"label_smoothing": math.nan},
+    ],
+)
+def test_what_is_no_number_in_range_is_refused(wrong):
+    with pytest.raises(BadInput):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"share": math.nan}, {"temperature": math.inf}])
+def test_distillation_out_of_range_is_refused(wrong):
+    with pytest.raises(BadInput):
+        Distillation(torch.nn.Identity(), **wrong)
+
+
+def test_training_that_diverges_says_so(tmp_path):
+    with pytest.raises(BadInput, match="diverged.*learning rate"):
+        train(TINY, tiny_data(), tmp_path, Recipe(epochs=3, lr=1e30), progress=False)
+
+
+def test_bad_options_of_commands_touch_nothing(data, tmp_path):
+    checkpoints.save(start := tmp_path / "s.pth", ready(), TINY, {"data_label": "synthetic"})
+    before = sorted(tmp_path.iterdir())
+    out = tmp_path / "out"
+    for command in (
+        ["train", start, "--data", data, "-o", out, "--precision", "7"],
+        ["train", start, "--data", data, "-o", out, "--json", start / "facts.json"],
+        ["train", start, "--data", data, "-o", out, "--nodes", "2"],
+        ["train", start, "--data", data, "-o", out, "--lr", "nan"],
+        ["prune", start, "--data", data, "-o", out, "--target-score", "0"],
+        ["prune", start, "--data", data, "-o", out, "--threshold", "56"],
+        ["prune", start, "--data", data, "-o", out, "--feedback", "--percent", "0.1"],
+        ["quantize", start, "--data", data, "-o", tmp_path],
+        ["report", start, "--data", data, "-o", tmp_path],
+    ):
+        with pytest.raises(BadInput):
+            aaronnet.app([str(word) for word in command], standalone_mode=False)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_command_is_told_once(monkeypatch):
