@@ -98,15 +98,20 @@ class Batches(DistributedSampler):
 
     It is a `DistributedSampler` because Lightning leaves those alone and tells them the epoch; each
     process takes every n-th batch of the same permutation. When training (`shuffle`), surplus rows
-    that would give the processes different work are left for the next epoch's permutation.
+    that would give the processes different work are left for the next epoch's permutation. No
+    process is left without a batch, since the others would wait for it: fewer rows make smaller
+    batches.
 
     Args:
         rows: int64, what to draw from.
-        batch_size: rows a batch.
+        batch_size: rows a batch, at most.
         shuffle: a new permutation each epoch.
         seed: of the permutations.
         num_replicas: processes, by default those of torch.distributed.
         rank: which of them this is.
+
+    Raises:
+        BadInput: there are fewer rows than processes.
     """
 
     def __init__(
@@ -122,10 +127,15 @@ class Batches(DistributedSampler):
         place = _place(num_replicas, rank)
         # The base class wants anything with a length.
         super().__init__(rows, *place, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
-        self.rows, self.batch_size = rows, batch_size
+        if len(rows) < self.num_replicas:
+            raise BadInput(
+                f"{len(rows)} frames for {self.num_replicas} processes: each needs at least one; "
+                "take fewer processes or more data"
+            )
+        self.rows, self.batch_size = rows, min(batch_size, len(rows) // self.num_replicas)
 
     def __len__(self) -> int:
-        if self.shuffle and len(self.rows) >= self.batch_size * self.num_replicas:
+        if self.shuffle:
             return len(self.rows) // (self.batch_size * self.num_replicas)
         batches = -(-len(self.rows) // self.batch_size)
         return -(-(batches - self.rank) // self.num_replicas)

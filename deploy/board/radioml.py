@@ -36,6 +36,9 @@ SNRS = tuple(range(-20, 31, 2))
 FULL_FRAMES_PER_CELL = 4096
 """Frames of each (class, SNR) cell in DeepSig's file."""
 
+REAL = "RadioML 2018.01A (as given)"
+"""Label of a file that by its facts is DeepSig's (`_like_deepsigs`)."""
+
 _SNRs = TypeVar("_SNRs", int, np.ndarray)
 _ROWS = 1 << 17  # Y of the real file is half a gigabyte: never held whole
 
@@ -156,7 +159,7 @@ def read_rows(
         yield part, frames
 
 
-def _unreadable(path: Path, error: OSError) -> BadInput:
+def _unreadable(path: Path, error: Exception) -> BadInput:
     reason = str(error)
     if "truncated" in reason:
         problem = "is truncated; copy or download it again"
@@ -238,14 +241,42 @@ def _snrs_of(path: str | Path, z: np.ndarray, start: int) -> np.ndarray:
 
 
 def _label(file: h5py.File) -> str:
-    attributes = file.attrs
-    if "label" in attributes:
+    try:
+        told = dict(file.attrs)
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise _unreadable(Path(file.filename), error) from error
+    if "label" in told:
         # A choice of another file's frames: it carries on what they were called there.
-        return " ".join(str(attributes["label"]).split())
-    if not attributes.get("synthetic", False):
-        return "RadioML 2018.01A (as given)"
-    recipe, seed = attributes.get("recipe_version", "?"), attributes.get("seed", "?")
-    return f"synthetic (recipe {recipe}, seed {seed})"
+        return _one_line(told["label"])
+    if np.any(told.get("synthetic", False)):
+        recipe, seed = (_one_line(told.get(key, "?")) for key in ("recipe_version", "seed"))
+        return f"synthetic (recipe {recipe}, seed {seed})"
+    if _like_deepsigs(file):
+        return REAL
+    return f"unlabelled file {Path(file.filename).name}"
+
+
+def _one_line(value: object) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:120]
+
+
+def _like_deepsigs(file: h5py.File) -> bool:
+    """Whether size, types and order of the labels are those of DeepSig's file.
+
+    Nobody has published a digest of it; a thinned or shuffled copy cannot be told from any other.
+    """
+    x, y, z = (file[key] for key in "XYZ")
+    if len(x) != len(CLASSES) * len(SNRS) * FULL_FRAMES_PER_CELL or y.shape[1] != len(CLASSES):
+        return False
+    if [data.dtype.str for data in (x, y, z)] != ["<f4", "<i8", "<i8"]:
+        return False
+    first = slice(None, None, FULL_FRAMES_PER_CELL)  # of each cell
+    classes, snrs = read(y, first).argmax(axis=1), read(z, first).reshape(-1)
+    cells = np.arange(len(CLASSES) * len(SNRS))
+    return np.array_equal(classes, cells // len(SNRS)) and np.array_equal(
+        snrs, np.array(SNRS)[cells % len(SNRS)]
+    )
 
 
 def data_label(path: str | Path) -> str:

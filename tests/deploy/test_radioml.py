@@ -76,12 +76,50 @@ def test_order_and_shapes_of_other_providers_are_taken_from_y_and_z(tmp_path):
 
 
 def test_data_label(tmp_path, good):
-    assert data_label(good) == "RadioML 2018.01A (as given)"
+    assert data_label(good) == "unlabelled file good.h5"
     facts = {"synthetic": True, "recipe_version": 1, "seed": 7}
     synthetic = write(tmp_path / "synthetic.h5", [0], [0], **facts)
     assert data_label(synthetic) == "synthetic (recipe 1, seed 7)"
     assert read_index(synthetic).synthetic
     assert not read_index(good).synthetic
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A file like DeepSig's, in which nothing but labels takes room."""
+    path, of_class = tmp_path / "GOLD.hdf5", 26 * 4096
+    with h5py.File(path, "w") as file:
+        file.create_dataset("X", (24 * of_class, 1024, 2), "<f4", chunks=(4096, 1024, 2))
+        options = {"chunks": (4096, 24), "compression": 1}
+        y = file.create_dataset("Y", (24 * of_class, 24), "<i8", **options)
+        z = file.create_dataset("Z", (24 * of_class, 1), "<i8", chunks=(4096, 1), compression=1)
+        for cell in range(24 * 26):
+            y[cell * 4096, cell // 26] = 1
+            z[cell * 4096] = SNRS[cell % 26]
+    return path
+
+
+def test_only_what_has_the_facts_of_the_real_file_is_called_so(full):
+    assert data_label(full) == "RadioML 2018.01A (as given)"
+    with h5py.File(full, "a") as file:
+        file["Z"][4096] = 30
+    assert data_label(full) == "unlabelled file GOLD.hdf5"
+
+
+@pytest.mark.parametrize(
+    ("facts", "label"),
+    [
+        (
+            {"synthetic": np.array([1, 1]), "seed": "a\nb\x1b[31m"},
+            "synthetic (recipe ?, seed a b[31m)",
+        ),
+        ({"synthetic": np.bool_(False)}, "unlabelled file odd.h5"),
+        ({"label": b"mine\n\nand yours"}, "mine and yours"),
+        ({"label": "x" * 1000}, "x" * 120),
+    ],
+)
+def test_labels_are_one_line_whatever_the_attributes(facts, label, tmp_path):
+    assert data_label(write(tmp_path / "odd.h5", [0], [0], **facts)) == label
 
 
 def test_missing_files(tmp_path):

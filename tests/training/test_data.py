@@ -50,7 +50,7 @@ def test_batches_hold_frames_with_their_class_and_snr(path):
     rows = rows_of(x)
     assert np.array_equal(data.index.labels[rows], y)
     assert np.array_equal(data.index.snrs[rows], snr)
-    assert data.label == "RadioML 2018.01A (as given)"
+    assert data.label == "unlabelled file data.h5"
 
 
 def test_training_draws_every_training_frame_once_an_epoch(path):
@@ -113,6 +113,27 @@ def test_processes_share_the_rows(count, shuffle):
         assert np.array_equal(np.sort(together), rows)
     elif count >= 300:
         assert {len(share) for share in shares} == {3300}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("count", "processes"), [(60, 2), (3, 3), (65, 2), (130, 3), (5, 4)])
+def test_no_process_is_left_without_a_batch(count, processes, shuffle):
+    """The others would wait for it for ever."""
+    ranks = [
+        list(
+            Batches(np.arange(count), 64, shuffle=shuffle, num_replicas=processes, rank=rank),
+        )
+        for rank in range(processes)
+    ]
+    assert all(len(batch) for batches in ranks for batch in batches)
+    assert min(map(len, ranks)) >= 1
+    if shuffle:
+        assert len(set(map(len, ranks))) == 1
+    else:
+        rows = np.concatenate([batch for batches in ranks for batch in batches])
+        assert np.array_equal(np.sort(rows), np.arange(count))
+    with pytest.raises(BadInput, match="1 frames for 2 processes: each needs at least one"):
+        Batches(np.arange(1), 64, shuffle=shuffle, num_replicas=2, rank=0)
 
 
 def test_fewer_frames_than_a_batch_are_one():

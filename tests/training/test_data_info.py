@@ -22,7 +22,7 @@ def test_description(tmp_path):
     frames = np.ones((len(labels), 1024, 2), np.float32)
     frames[(labels == 3) & (snrs == 30)] = 2.5
     facts = describe(write(tmp_path / "a.h5", labels, snrs, frames))
-    assert facts["data_label"] == "RadioML 2018.01A (as given)"
+    assert facts["data_label"] == "unlabelled file a.h5"
     assert facts["frames"] == facts["frames_looked_at"] == 96
     assert facts["in_order"]
     assert not facts["balanced"]  # most SNRs are missing
