@@ -42,7 +42,7 @@ def simulate(
     What it finds goes into FOLDER/report.json too.
     """
     from build.finished import open_build, record_simulation
-    from build.simulation.comparison import check, simulate_build, size_build
+    from build.simulation.against_network import check, simulate_build, size_build
     from build.stimuli import choose_frames
     from models.console import Bar, print_table
     from models.errors import BadInput

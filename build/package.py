@@ -14,7 +14,7 @@ from qonnx.custom_op.registry import getCustomOp
 
 from build.finn_config import Request
 from build.layout import PACKAGE
-from build.simulation.files import write_rtl
+from build.simulation.rtl_folder import write_rtl
 from build.source import Source
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY

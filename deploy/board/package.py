@@ -54,7 +54,7 @@ SAMPLES = "samples.h5"
 GRAPH = "graph.onnx"
 RTL = "rtl"
 DESIGN = "design.json"
-"""In the folder of the RTL, see `build.simulation.files`."""
+"""In the folder of the RTL, see `build.simulation.rtl_folder`."""
 VIRTUAL = "virtual"
 """Folder of the virtual board's own overlay, in the package but not of it."""
 MOST_ELEMENTS = 1 << 24

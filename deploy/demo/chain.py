@@ -14,7 +14,7 @@ import torch
 from build.boards import find_board
 from build.finished import open_build, record_simulation
 from build.flow import build
-from build.simulation.comparison import check, simulate_build
+from build.simulation.against_network import check, simulate_build
 from deploy.board.radioml import SNRS, data_label
 from deploy.board.records import read_json, record
 from deploy.demo.demo_report import write_report

@@ -53,7 +53,7 @@ class RtlAccelerator(Accelerator):
 
     Args:
         package: says how wide the streams are.
-        folder: the RTL, see `build.simulation.files`.
+        folder: the RTL, see `build.simulation.rtl_folder`.
         fast: with the faster model of FINN's matrix-vector core.
 
     Raises:
@@ -64,7 +64,7 @@ class RtlAccelerator(Accelerator):
     source = "simulated"
 
     def __init__(self, package: Package, folder: Path, fast: bool = False):
-        from build.simulation.files import read_rtl
+        from build.simulation.rtl_folder import read_rtl
         from build.simulation.verilate import build
 
         self.rtl = read_rtl(folder, fast)

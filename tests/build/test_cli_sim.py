@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from build.simulation.comparison import check
+from build.simulation.against_network import check
 from build.stimuli import choose_frames
 from models.errors import BadInput, CheckFailed
 from training.synthesis import write_dataset

@@ -194,7 +194,7 @@ def test_float_activations_are_refused(tmp_path):
 def test_impossible_rates_name_the_layer_and_the_best(built, tmp_path, monkeypatch):
     from build.boards import find_board
     from build.folding import units
-    from build.steps.folding import choose
+    from build.steps.search_folding import choose
 
     model = ModelWrapper(str(graph_after(built.folder, "step_specialize_for_rtl")))
     board = find_board("ZCU104")

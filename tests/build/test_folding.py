@@ -116,7 +116,7 @@ def test_estimates_are_those_of_the_folded_model(network):
     """What the search adds up is what the model says once the folding is applied."""
     from build.build_report import layer_rows
     from build.folding import cheapest, units
-    from build.steps.folding import ApplyFolding
+    from build.steps.search_folding import ApplyFolding
 
     device = board()
     folding = cheapest(units(network, device), device, 700)
@@ -147,7 +147,7 @@ def test_boards_too_small_are_named(network):
     from dataclasses import replace
 
     from build.folding import units
-    from build.steps.folding import choose
+    from build.steps.search_folding import choose
 
     device = replace(board("Pynq-Z2"), resources={**board("Pynq-Z2").resources, "LUT": 900})
     chain = units(network, device)

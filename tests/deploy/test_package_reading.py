@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from build.simulation.files import read_rtl
+from build.simulation.rtl_folder import read_rtl
 from build.simulation.verilate import Design, Port
 from deploy.board.errors import BadInput
 from deploy.board.package import Package, read_package, seal

@@ -1,11 +1,7 @@
-import ast
-from graphlib import TopologicalSorter
-
 import pytest
 
 from models.config import CONFIGS, NetConfig, named_config
 from models.errors import BadInput
-from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -36,23 +32,3 @@ def test_a_foreign_dictionary_is_refused():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(BadInput, match="aaronnet48"):
         named_config("aaronnet64")
-
-
-def test_models_import_each_other_in_one_direction():
-    # Imports inside functions count: they hide a circle, they do not open it.
-    edges = {}
-    for path in (ROOT / "models").glob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        named = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-        # `from models import x` names modules, too.
-        named += [
-            f"{node.module}.{alias.name}"
-            for node in nodes
-            if isinstance(node, ast.ImportFrom) and node.module == "models"
-            for alias in node.names
-        ]
-        stages = {name.split(".")[0] for name in named}
-        assert not stages & {"training", "build", "aaronnet"}, path
-        assert all(n.startswith("deploy.board.") for n in named if n.startswith("deploy")), path
-        edges[path.stem] = {n.split(".")[1] for n in named if n.startswith("models.")}
-    TopologicalSorter(edges).prepare()  # raises CycleError

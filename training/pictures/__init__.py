@@ -2,14 +2,14 @@
 
 from training.pictures.canvas import check_picture, data_uri
 from training.pictures.fidelity_curves import deviations
-from training.pictures.networks import (
+from training.pictures.pipeline import balance
+from training.pictures.results import (
     accuracy_over_cost,
     accuracy_over_snr,
     compression,
     confusion_matrix,
     sparsity,
 )
-from training.pictures.pipeline import balance
 from training.pictures.signals import modulations
 
 __all__ = [
