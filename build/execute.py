@@ -2,7 +2,7 @@
 
 FINN executes one frame at a time and builds a session for every node of every frame; verification
 after every step needs hundreds of frames. Here a node is computed over a batch, by
-`build/operators.py`. `tests/build/test_execute.py` compares with FINN's own execution.
+`build/operators.py`. `tests/build/test_flow_execute.py` compares with FINN's own execution.
 """
 
 from collections.abc import Callable, Iterator
