@@ -1,0 +1,14 @@
+"""The second way to build an accelerator: the whole network as sparse constant hardware.
+
+Where the dense way streams weights past multipliers, here every weight is wiring and adders, and a
+zero costs nothing. A reader walks the files in this order:
+
+network.py    the integer network: layers, what they compute, the range of every value
+lift.py       made from the exported QONNX graph, quantizers exact
+fold.py       without what is constant or unused
+adders.py     each matrix as adders that rows share
+tables.py     each quantizer as a table of segments
+schedule.py   which hardware computes a layer, and in how many clocks
+emit.py       as SystemVerilog, module by module; *.sv are the modules that need no generation
+accelerator.py  put together: streams, FIFOs, what a simulation compares
+"""

@@ -1,0 +1,211 @@
+"""From the exported QONNX graph to the integer network.
+
+The graph is the one that the dense way starts from (`models.export.to_qonnx`). A layer's weights
+are its quantizer's integers. A quantizer is tabulated over every accumulator that can occur, in
+float64 on the exported model itself (`levels_of`, which makes the dense way's thresholds), so each
+staircase is exact whatever lies in between: bias, batch norm, ReLU.
+"""
+
+import re
+
+import numpy as np
+from onnx import NodeProto, helper, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+from build.checks import LAYERS, QUANTIZERS, quantizer_of
+from build.sparse.network import ArgMax, Layer, Linear, MaxPool, Network, Requantize
+from build.steps.exact_thresholds import levels_of
+from models.errors import BadInput
+
+BETWEEN = ("BatchNormalization", "Relu", "Mul", "Add")
+"""Operators between a layer and its quantizer, computed by `levels_of`."""
+
+WIDEST = 2**20
+"""Accumulators that are tabulated: more than any layer of ours has."""
+
+
+def network_of(model: ModelWrapper) -> Network:
+    """Return the integer network of a QONNX graph that `build.checks` has accepted.
+
+    Raises:
+        BadInput: it is no straight line, or holds an operator that sparse hardware cannot compute.
+    """
+    constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    source = model.graph.input[0].name
+    line = _line(model, constants)
+    if not line or line[0].op_type not in QUANTIZERS:
+        raise BadInput("sparse hardware takes integers: the first node must quantize the input")
+    step, low, high = _range(line[0], constants)
+    shape = model.get_tensor_shape(source)
+    network = Network(low, high, int(shape[1]), int(np.prod(shape[2:])), step, ())
+    layers: list[Layer] = []
+    for node in line[1:]:
+        added: Layer | None = None
+        if node.op_type in LAYERS:
+            added = _linear(model, node, constants)
+        elif node.op_type in QUANTIZERS:
+            at = _with(network, layers).tensors[-1]
+            added = _requantize(model, node, constants, at.low, at.high)
+        elif node.op_type == "MaxPool":
+            added = _pool(node)
+        elif node.op_type not in (*BETWEEN, "Flatten", "Reshape"):
+            raise BadInput(f"{node.name}: sparse hardware knows no operator {node.op_type}")
+        if added is not None:
+            layers.append(added)
+    if not layers or not isinstance(layers[-1], Linear):
+        raise BadInput(
+            "sparse hardware ends in a class: the last layer must give one score a class"
+        )
+    layers[-1] = _with_bias(model, line[-1], layers[-1], constants)
+    return _with(network, [*layers, ArgMax("classes")])
+
+
+def _with(network: Network, layers: list[Layer]) -> Network:
+    return Network(
+        network.low, network.high, network.channels, network.length, network.step, tuple(layers)
+    )
+
+
+def _line(model: ModelWrapper, constants: dict[str, np.ndarray]) -> list[NodeProto]:
+    """Return the nodes from the input to the output, quantizers of weights left out."""
+    found: list[NodeProto] = []
+    tensor = model.graph.input[0].name
+    while tensor != model.graph.output[0].name:
+        consumers = model.find_consumers(tensor) or []
+        if len(consumers) != 1:
+            raise BadInput(f"sparse hardware needs a straight line; {tensor} goes to "
+                           f"{len(consumers)} nodes")  # fmt: skip
+        found.append(consumers[0])
+        tensor = consumers[0].output[0]
+    return found
+
+
+def _range(quantizer: NodeProto, constants: dict[str, np.ndarray]) -> tuple[float, int, int]:
+    """Return a quantizer's step, its lowest and its highest integer."""
+    operator = getCustomOp(quantizer)
+    bits = int(constants[quantizer.input[3]].item())
+    narrow = operator.get_nodeattr("narrow")
+    if operator.get_nodeattr("signed"):
+        low, high = -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
+    else:
+        low, high = 0, 2**bits - 1 - narrow
+    return float(constants[quantizer.input[1]].item()), int(low), int(high)
+
+
+def _attributes(node: NodeProto) -> dict:
+    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
+
+
+def _linear(model: ModelWrapper, node: NodeProto, constants: dict[str, np.ndarray]) -> Linear:
+    """Return a layer's integer weights, a depthwise one's spread over all inputs."""
+    quantizer = quantizer_of(model, node.input[1])
+    assert quantizer is not None, "`build.checks` refuses layers with float weights"
+    values, step = constants[quantizer.input[0]], constants[quantizer.input[1]]
+    _, low, high = _range_of_weights(quantizer, constants)
+    # The same double quantization as at run time: to the step's integers, within its bits.
+    weights = np.clip(np.rint(values.astype(np.float64) / step), low, high).astype(np.int64)
+    attributes = _attributes(node)
+    stride, padding = 1, 0
+    if node.op_type == "Conv":
+        pads, strides = list(attributes["pads"]), list(attributes["strides"])
+        if len(strides) != 1 or pads[0] != pads[1] or set(attributes["dilations"]) != {1}:
+            raise BadInput(f"{node.name}: sparse hardware convolves in one dimension, padded alike "
+                           "on both sides, without dilation")  # fmt: skip
+        stride, padding = strides[0], pads[0]
+        groups = attributes["group"]
+        spread = np.zeros((len(weights), groups * weights.shape[1], weights.shape[2]), np.int64)
+        rows, inputs = len(weights) // groups, weights.shape[1]
+        for group in range(groups):
+            part = slice(group * rows, (group + 1) * rows)
+            spread[part, group * inputs : (group + 1) * inputs] = weights[part]
+        weights = spread
+    else:
+        transposed = node.op_type == "Gemm" and attributes.get("transB", 0)
+        weights = (weights if transposed else weights.T)[..., None]
+    return Linear(
+        _identifier(node),
+        weights,
+        np.zeros(len(weights), np.int64),
+        stride,
+        padding,
+        tuple(range(len(weights))),
+    )
+
+
+def _range_of_weights(
+    quantizer: NodeProto, constants: dict[str, np.ndarray]
+) -> tuple[float, int, int]:
+    if constants[quantizer.input[1]].size != 1:
+        raise BadInput(f"{quantizer.name}: sparse hardware wants one weight step a layer")
+    return _range(quantizer, constants)
+
+
+def _with_bias(
+    model: ModelWrapper, node: NodeProto, layer: Linear, constants: dict[str, np.ndarray]
+) -> Linear:
+    """Return the last layer with its bias in units of its accumulator.
+
+    Raises:
+        BadInput: it is no integer there.
+    """
+    if node.op_type not in LAYERS:
+        raise BadInput(f"{node.name}: sparse hardware ends in a layer, whose largest score wins")
+    if len(node.input) < 3:
+        return layer
+    quantizer = quantizer_of(model, node.input[2])
+    bias = constants[quantizer.input[0] if quantizer is not None else node.input[2]]
+    steps = [quantizer_of(model, node.input[i]) for i in (0, 1)]
+    step = np.prod([np.float64(constants[q.input[1]].item()) for q in steps if q is not None])
+    integers = np.rint(bias.astype(np.float64) / step)
+    if quantizer is None and np.abs(bias / step - integers).max() > 1e-3:
+        raise BadInput(f"{node.name}: its bias is no integer in units of its accumulator")
+    return Linear(
+        layer.name,
+        layer.weights,
+        integers.astype(np.int64),
+        layer.stride,
+        layer.padding,
+        layer.kept,
+    )
+
+
+def _requantize(
+    model: ModelWrapper,
+    quantizer: NodeProto,
+    constants: dict[str, np.ndarray],
+    low: np.ndarray,
+    high: np.ndarray,
+) -> Requantize:
+    """Return a quantizer as staircases over the accumulators from low to high of each channel."""
+    first, last = int(low.min()), int(high.max())
+    if last - first > WIDEST:
+        raise BadInput(f"{quantizer.name}: accumulators from {first} to {last} are too many for "
+                       "sparse hardware")  # fmt: skip
+    accumulators = np.arange(first, last + 1)
+    every = np.broadcast_to(accumulators[:, None], (len(accumulators), len(low)))
+    _, lowest, _ = _range(quantizer, constants)
+    values = levels_of(model, quantizer)(every).astype(np.int64).T + lowest
+    thresholds, steps = [], []
+    for channel, row in enumerate(values):
+        row = row[low[channel] - first : high[channel] - first + 1]
+        at = np.flatnonzero(np.diff(row)) + 1
+        thresholds.append(at + low[channel])
+        steps.append(row[np.concatenate([[0], at])])
+    return Requantize(_identifier(quantizer), tuple(thresholds), tuple(steps))
+
+
+def _pool(node: NodeProto) -> MaxPool:
+    attributes = _attributes(node)
+    size = list(attributes["kernel_shape"])
+    if len(size) != 1 or list(attributes["strides"]) != size or any(attributes["pads"]):
+        raise BadInput(f"{node.name}: sparse hardware pools neighbours in one dimension, windows "
+                       "side by side, without padding")  # fmt: skip
+    return MaxPool(_identifier(node), size[0])
+
+
+def _identifier(node: NodeProto) -> str:
+    """Return a node's name as SystemVerilog takes it."""
+    name = re.sub(r"\W+", "_", re.sub(r"\.(act_quant\.)?(Conv|Gemm|Quant|MaxPool)$", "", node.name))
+    kind = {"Conv": "conv", "Gemm": "dense", "MatMul": "dense", "MaxPool": "pool"}
+    return f"{kind.get(node.op_type, 'quant')}_{name}"
