@@ -1,0 +1,267 @@
+"""The modules of a network put together: a stitched accelerator like the dense way's.
+
+A free-running pipeline without back-pressure between `sparse_source`, which holds frames back, and
+`sparse_sink`. Every tensor is a wire bundle that a simulation can record.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from build.rtl.kernel import Stream
+from build.simulation.simulate import Simulation
+from build.simulation.stitch import TOP, Accelerator, Link
+from build.simulation.verilate import Design, Port
+from build.sparse.adders import AdderGraph, adder_graph
+from build.sparse.emit import Module, matrix_module, requantize_module
+from build.sparse.emit_dense import dense_module, lanes_of
+from build.sparse.network import ArgMax, Linear, MaxPool, Network, Requantize, Tensor, bits_of
+from build.sparse.schedule import DRAIN, lanes_for
+from build.sparse.tables import table_of
+from models.errors import BadInput
+
+FIXED = ("source", "frame_window", "window", "pool", "argmax", "sink")
+ROOM = 16
+"""Classes that the end of the pipeline holds; more frames than that are never on their way."""
+
+CLASS_BITS = 8
+
+
+@dataclass
+class _Top:
+    """The top module as it grows: what the next module takes is `raw`, valid with `valid`."""
+
+    network: Network
+    sources: dict[str, str] = field(default_factory=dict)
+    body: list[str] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    raw: str = ""
+    valid: str = ""
+    graph: AdderGraph | None = None  # of the layer before
+    raw_bits: int = 0
+
+    def stream(self, name: str, tensor: Tensor, bits: int, signed: bool, wires: str) -> None:
+        """Add a layer's result: a stream that the simulation records."""
+        stream = Stream(tensor.channels, bits, signed)
+        shape = (tensor.positions, tensor.channels)
+        self.links.append(Link(name, name, name, "next", stream, shape))
+        public = "/*verilator public_flat_rd*/"
+        self.body += [
+            f"\twire [{stream.width - 1}:0] {name}_TDATA {public};",
+            f"\twire {name}_TVALID {public}, {name}_TREADY {public};",
+            f"\tassign {name}_TDATA = {wires}, {name}_TVALID = {name}_valid, {name}_TREADY = 1;",
+        ]
+
+    def instance(self, module: str, name: str, bits: int, parameters: str = "") -> None:
+        """Add a module that takes the present result and whose result is the next."""
+        settings = f" #({parameters})" if parameters else ""
+        self.body += [
+            f"\twire [{bits - 1}:0] {name}_raw; wire {name}_valid;",
+            f"\t{module}{settings} {name} (.clk(ap_clk), .rst(reset), .in_data({self.raw}), "
+            f".in_valid({self.valid}), .out_data({name}_raw), .out_valid({name}_valid));",
+        ]
+        self.raw, self.valid = f"{name}_raw", f"{name}_valid"
+
+    def module(self, module: Module, name: str, bits: int) -> None:
+        """Add a generated module and its instance."""
+        self.sources[f"{module.name}.sv"] = module.text
+        self.instance(module.name, name, bits)
+
+
+def compile_network(network: Network) -> Accelerator:
+    """Return the accelerator of a folded network (`fold.fold`).
+
+    Raises:
+        BadInput: a layer is none of those that sparse hardware computes.
+    """
+    first = network.layers[0]
+    if not isinstance(first, Linear) or network.tensors[1].positions == 1:
+        raise BadInput("sparse hardware starts with a convolution over the frame")
+    samples = first.stride
+    if any(size % samples for size in (network.length, first.taps, first.padding)):
+        raise BadInput(
+            f"{first.name}: the frame, the window and the padding must be whole multiples of the "
+            f"stride {samples} for sparse hardware"
+        )
+    top = _Top(network)
+    for name in FIXED:
+        file = f"sparse_{name}.sv"
+        top.sources[file] = (Path(__file__).parent / file).read_text()
+    words = network.length // samples
+    clocks = words + 1
+    bits = network.tensors[0].bits
+    source = Stream(samples * network.channels, bits, network.tensors[0].signed)
+    top.links.append(
+        Link("in0", "in0", "", first.name, source, (words, samples * network.channels))
+    )
+    _begin(top, first, words, source)
+    for index, layer in enumerate(network.layers):
+        before, after = network.tensors[index], network.tensors[index + 1]
+        following = network.layers[index + 1 : index + 2]
+        if isinstance(layer, Linear) and before.positions == 1:
+            _dense(top, layer, following[0], index, clocks)
+        elif isinstance(layer, Linear):
+            _convolution(top, layer, before, after, first=index == 0)
+        elif isinstance(layer, Requantize):
+            if top.graph is None:
+                continue  # the dense layer before has done it
+            tables = [
+                table_of(at, values, layer.name)
+                for at, values in zip(layer.thresholds, layer.values, strict=True)
+            ]
+            module = requantize_module(
+                f"m_{layer.name}", tables, top.graph, before, top.raw_bits, after
+            )
+            top.module(module, layer.name, after.channels * after.bits)
+            top.graph = None
+            top.stream(layer.name, after, after.bits, after.signed, top.raw)
+        elif isinstance(layer, MaxPool):
+            top.instance(
+                "sparse_pool",
+                layer.name,
+                after.channels * after.bits,
+                f".LANES({after.channels}), .BITS({after.bits}), .SIGNED({int(after.signed)}), "
+                f".SIZE({layer.size}), .POSITIONS({before.positions})",
+            )
+            top.stream(layer.name, after, after.bits, after.signed, top.raw)
+        else:
+            _end(top, layer, before, clocks)
+    return _finished(top)
+
+
+def _begin(top: _Top, first: Linear, words: int, source: Stream) -> None:
+    """Add the source of frames and the windows of the first convolution."""
+    taps, before = first.taps // first.stride, first.padding // first.stride
+    bits = source.used_bits
+    if before >= taps:
+        raise BadInput(f"{first.name}: the padding must be smaller than the window")
+    top.body += [
+        f"\twire [{bits - 1}:0] source_data; wire source_first, taken;",
+        f"\tsparse_source #(.WIDTH({bits}), .WORDS({words}), .ROOM({ROOM})) source (.clk(ap_clk), "
+        f".rst(reset), .in_data(in0_TDATA[{bits - 1}:0]), .in_valid(in0_TVALID), "
+        ".in_ready(in0_TREADY), .out_data(source_data), .out_first(source_first), .taken(taken));",
+        f"\twire [{taps * bits - 1}:0] frame_windows; wire frame_windows_valid;",
+        f"\tsparse_frame_window #(.WIDTH({bits}), .WORDS({words}), .TAPS({taps}), "
+        f".BEFORE({before})) frame_window (.clk(ap_clk), .rst(reset), .in_data(source_data), "
+        ".in_first(source_first), .out_data(frame_windows), .out_valid(frame_windows_valid));",
+    ]
+    top.raw, top.valid = "frame_windows", "frame_windows_valid"
+
+
+def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first: bool) -> None:
+    """Add a convolution: its windows and its adders."""
+    if not first and layer.taps == 3 and layer.padding == 1 and layer.stride == 1:
+        width = before.channels * before.bits
+        top.instance(
+            "sparse_window",
+            f"window_{layer.name}",
+            3 * width,
+            f".WIDTH({width}), .POSITIONS({before.positions})",
+        )
+    elif not first and (layer.taps, layer.padding, layer.stride) != (1, 0, 1):
+        raise BadInput(
+            f"{layer.name}: behind the first layer sparse hardware has windows of one position, or "
+            f"of three padded by one, at stride 1, not {layer.taps} padded by {layer.padding} at "
+            f"stride {layer.stride}"
+        )
+    if layer.bias.any():
+        raise BadInput(f"{layer.name}: sparse hardware wants a quantizer behind a convolution")
+    graph = adder_graph(layer.matrix)
+    largest = int(max(-after.low.min(), after.high.max()))
+    bits = max(bits_of(-largest, largest), 1)
+    module = matrix_module(f"m_{layer.name}", graph, before, layer.taps, bits)
+    top.module(module, layer.name, after.channels * bits)
+    top.graph, top.raw_bits = graph, bits
+    # What the adders leave negated the next module takes as such; a simulation sees the sums.
+    negated = [term is not None and term[2] < 0 for term in graph.outputs]
+    parts = [
+        ("-" if negated[i] else "") + f"{layer.name}_raw[{i * bits} +: {bits}]"
+        for i in reversed(range(after.channels))
+    ]
+    for place, part in enumerate(parts):
+        if part.startswith("-"):
+            wire = f"{layer.name}_negated{place}"
+            top.body.append(f"\twire [{bits - 1}:0] {wire} = {part};")
+            parts[place] = wire
+    top.stream(layer.name, after, bits, True, f"{{{', '.join(parts)}}}")
+
+
+def _dense(top: _Top, layer: Linear, following: object, index: int, clocks: int) -> None:
+    """Add a dense layer, with the quantizer behind it if any."""
+    quantizer = following if isinstance(following, Requantize) else None
+    lanes = lanes_for(layer.weights[:, :, 0], clocks)
+    result = top.network.tensors[index + 1 if quantizer is None else index + 2]
+    module = dense_module(
+        f"m_{layer.name}",
+        lanes_of(layer, quantizer, lanes),
+        lanes.clocks,
+        top.network.tensors[index],
+        result,
+    )
+    name = layer.name if quantizer is None else quantizer.name
+    top.module(module, name, result.channels * result.bits)
+    top.stream(name, result, result.bits, result.signed, top.raw)
+
+
+def _end(top: _Top, layer: ArgMax, scores: Tensor, clocks: int) -> None:
+    """Add the class and its FIFO."""
+    if scores.positions != 1 or scores.channels > min(clocks - DRAIN, 2**CLASS_BITS):
+        raise BadInput(f"sparse hardware finds no class in {scores.channels} scores at "
+                       f"{scores.positions} positions")  # fmt: skip
+    bits = max((scores.channels - 1).bit_length(), 1)
+    top.instance(
+        "sparse_argmax",
+        layer.name,
+        bits,
+        f".LANES({scores.channels}), .BITS({scores.bits}), .SIGNED({int(scores.signed)})",
+    )
+    top.body.append(
+        f"\tsparse_sink #(.WIDTH({CLASS_BITS}), .ROOM({ROOM})) sink (.clk(ap_clk), .rst(reset), "
+        f".in_data({CLASS_BITS}'d0 | {top.raw}), .in_valid({top.valid}), .out_data(out0_TDATA), "
+        ".out_valid(out0_TVALID), .out_ready(out0_TREADY), .taken(taken));"
+    )
+    top.links.append(Link("out0", layer.name, layer.name, "", Stream(1, CLASS_BITS, False), (1, 1)))
+
+
+def _finished(top: _Top) -> Accelerator:
+    entering = top.links[0].stream.width
+    text = "\n".join(
+        [
+            f"module {TOP} (",
+            "\tinput ap_clk, input ap_rst_n,",
+            f"\tinput [{entering - 1}:0] in0_TDATA, input in0_TVALID, output in0_TREADY,",
+            f"\toutput [{CLASS_BITS - 1}:0] out0_TDATA, output out0_TVALID, input out0_TREADY",
+            ");",
+            "\treg reset;",
+            "\talways @(posedge ap_clk) reset <= ~ap_rst_n;",
+            *top.body,
+            "endmodule",
+        ]
+    )
+    sources = top.sources | {f"{TOP}.sv": text + "\n"}
+    inner = [Port(k.name, k.stream.width, bool(k.producer and k.consumer)) for k in top.links]
+    return Accelerator(Design(TOP, sources, inner), {}, tuple(top.links), {})
+
+
+def mismatches(
+    accelerator: Accelerator, network: Network, simulation: Simulation, frames: np.ndarray
+) -> dict[str, int]:
+    """Return how many words of each tensor's stream differ from the network's, by layer.
+
+    Args:
+        accelerator: of the network.
+        network: as compiled.
+        simulation: of `simulate(..., record=True)` with the frames, channels last.
+        frames: integers (N, channels, length).
+    """
+    links = {link.tensor: link for link in accelerator.links if link.producer}
+    found = {}
+    for layer, tensor in network.trace(frames):
+        if (link := links.get(layer.name)) is not None:
+            expected = link.to_words(tensor.transpose(0, 2, 1))
+            inner = link.tensor not in simulation.outputs
+            words = simulation.streams[link.name] if inner else simulation.outputs[link.tensor]
+            words = words.reshape(-1, link.stream.lanes)
+            found[layer.name] = int((words != expected).any(axis=1).sum())
+    return found

@@ -1,0 +1,105 @@
+"""The RTL against the integer network: every tensor, several frames back to back, with stalls."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from build.sparse.fold import fold
+from models.errors import BadInput
+from tests.build.sparse.random_network import random_frames, random_network
+
+pytestmark = pytest.mark.usefixtures("finn")
+
+# Uneven numbers of positions, one or several blocks, dense and sparse, other widths and lengths.
+SHAPES = {
+    "blocks": {"seed": 19, "density": 0.6},
+    "short": {"seed": 4, "filters": (6,), "length": 200, "density": 0.8, "input_bits": 6},
+    "constant": {"seed": 0, "filters": (4, 3), "density": 0.12, "classes": 2},
+}
+
+
+def simulated(network, frames, **settings):
+    from build.simulation.simulate import simulate
+    from build.sparse.accelerator import compile_network, mismatches
+
+    accelerator = compile_network(network)
+    simulation = simulate(
+        accelerator, frames.transpose(0, 2, 1), record=True, processes=1, **settings
+    )
+    return simulation, mismatches(accelerator, network, simulation, frames)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_tensor_is_bit_exact_at_the_line_rate(shape):
+    network = fold(random_network(**SHAPES[shape]))
+    frames = random_frames(network, 12)
+    simulation, wrong = simulated(network, frames)
+    assert len(wrong) > 8 and set(wrong.values()) == {0}
+    classes = simulation.outputs["classes"].reshape(-1)
+    np.testing.assert_array_equal(classes, network.classes(frames))
+    # Four samples a clock and one clock between two frames.
+    assert simulation.cycles_per_frame == network.length // 4 + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stalls_on_both_sides_change_nothing(seed):
+    network = fold(random_network(**SHAPES["blocks"]))
+    frames = random_frames(network, 24, seed)
+    burst = (3, 40, 300, 2000)[seed]  # the longest fill every FIFO
+    _, wrong = simulated(network, frames, stall=0.2, burst=burst, seed=seed + 1)
+    assert set(wrong.values()) == {0}
+
+
+def test_a_flipped_table_bit_is_found_and_its_layer_named():
+    from build.simulation.simulate import simulate
+    from build.sparse.accelerator import compile_network, mismatches
+
+    network = fold(random_network(**SHAPES["blocks"]))
+    frames = random_frames(network, 6)
+    accelerator = compile_network(network)
+    name = "layer3"
+    file = f"m_{name}.sv"
+    text = accelerator.design.sources[file]
+    image = max(re.findall(r"'h([0-9a-f]+);", text), key=len)
+    flipped = f"{int(image, 16) ^ 1 << 4 * (len(image) // 2):0{len(image)}x}"
+    sources = dict(accelerator.design.sources) | {file: text.replace(image, flipped)}
+    broken = dataclasses.replace(
+        accelerator, design=dataclasses.replace(accelerator.design, sources=sources)
+    )
+    simulation = simulate(broken, frames.transpose(0, 2, 1), record=True, processes=1)
+    wrong = mismatches(broken, network, simulation, frames)
+    assert next(layer for layer, words in wrong.items() if words) == name
+
+
+def test_layers_that_no_hardware_computes_are_refused():
+    from build.sparse.accelerator import compile_network
+
+    network = random_network(0)
+    first = network.layers[0]
+    for change in ({"stride": 3}, {"padding": 8}):
+        layers = (dataclasses.replace(first, **change), *network.layers[1:])
+        with pytest.raises(BadInput, match="layer0"):
+            compile_network(dataclasses.replace(network, layers=layers))
+    with pytest.raises(BadInput, match="starts with a convolution"):
+        compile_network(dataclasses.replace(network, layers=network.layers[1:]))
+    layers = (*network.layers[:2], dataclasses.replace(network.layers[2], stride=2))
+    with pytest.raises(BadInput, match="layer2"):
+        compile_network(dataclasses.replace(network, layers=layers))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["aaronnet32++-hw8", "aaronnet32++-hw6"])
+def test_the_zoos_networks_are_bit_exact_with_and_without_stalls(name):
+    from build.flow import open_source
+    from build.frames import synthetic_frames
+    from build.sparse.lift import network_of
+    from models import zoo
+
+    network = fold(network_of(open_source(str(zoo.find(name))).model))
+    frames = network.quantize(synthetic_frames())
+    simulation, wrong = simulated(network, frames)
+    assert set(wrong.values()) == {0} and simulation.cycles_per_frame == 257
+    _, wrong = simulated(network, frames, stall=0.1, burst=700)
+    assert set(wrong.values()) == {0}
