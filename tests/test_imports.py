@@ -46,6 +46,7 @@ ROOMS = {
     "build.rtl": {"models", "build"},
     "build.simulation": {"deploy.board", "models", "training.synthesis", "build", "build.rtl"},
     "build.steps": {"models", "build", "build.rtl", "build.simulation"},
+    "build.sparse": {"models", "build", "build.rtl", "build.simulation", "build.steps"},
     "deploy": {"models", "build", "deploy.board", "deploy.demo", "deploy.virtual_board"},
     "deploy.virtual_board": {"deploy.board", "models", "build", "build.rtl", "build.simulation"},
     "deploy.demo": {

@@ -4,11 +4,11 @@ Where the dense way streams weights past multipliers, here every weight is wirin
 zero costs nothing. A reader walks the files in this order:
 
 network.py    the integer network: layers, what they compute, the range of every value
-lift.py       made from the exported QONNX graph, quantizers exact
+from_graph.py made from the exported QONNX graph, quantizers exact
 fold.py       without what is constant or unused
 adders.py     each matrix as adders that rows share
 tables.py     each quantizer as a table of segments
 schedule.py   which hardware computes a layer, and in how many clocks
 emit.py       as SystemVerilog, module by module; *.sv are the modules that need no generation
-accelerator.py  put together: streams, FIFOs, what a simulation compares
+assemble.py   put together: streams, FIFOs, what a simulation compares
 """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from build.frames import synthetic_frames
+from build.stimuli import synthetic_frames
 from models import zoo
 from models.errors import BadInput
 from tests.build.small_aaronnet import frames_for, small_checkpoint
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.usefixtures("finn")
 
 def assert_lifted(given, frames):
     """Every quantizer's values and the classes are the network's; folding keeps them."""
-    from build.flow import open_source
+    from build.source import open_source
     from build.sparse.fold import fold
-    from build.sparse.lift import network_of
+    from build.sparse.from_graph import network_of
     from build.sparse.network import Requantize
     from build.verify import classes_of, network_logits, observe
 
@@ -47,8 +47,8 @@ def test_a_random_network_is_lifted_exactly():
 
 
 def test_a_graph_without_quantized_input_is_refused():
-    from build.flow import open_source
-    from build.sparse.lift import network_of
+    from build.source import open_source
+    from build.sparse.from_graph import network_of
 
     model = open_source(small_checkpoint()).model
     quantizer = model.find_consumer(model.graph.input[0].name)

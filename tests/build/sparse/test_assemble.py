@@ -22,7 +22,7 @@ SHAPES = {
 
 def simulated(network, frames, **settings):
     from build.simulation.simulate import simulate
-    from build.sparse.accelerator import compile_network, mismatches
+    from build.sparse.assemble import compile_network, mismatches
 
     accelerator = compile_network(network)
     simulation = simulate(
@@ -54,7 +54,7 @@ def test_stalls_on_both_sides_change_nothing(seed):
 
 def test_a_flipped_table_bit_is_found_and_its_layer_named():
     from build.simulation.simulate import simulate
-    from build.sparse.accelerator import compile_network, mismatches
+    from build.sparse.assemble import compile_network, mismatches
 
     network = fold(random_network(**SHAPES["blocks"]))
     frames = random_frames(network, 6)
@@ -74,7 +74,7 @@ def test_a_flipped_table_bit_is_found_and_its_layer_named():
 
 
 def test_layers_that_no_hardware_computes_are_refused():
-    from build.sparse.accelerator import compile_network
+    from build.sparse.assemble import compile_network
 
     network = random_network(0)
     first = network.layers[0]
@@ -92,9 +92,9 @@ def test_layers_that_no_hardware_computes_are_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["aaronnet32++-hw8", "aaronnet32++-hw6"])
 def test_the_zoos_networks_are_bit_exact_with_and_without_stalls(name):
-    from build.flow import open_source
-    from build.frames import synthetic_frames
-    from build.sparse.lift import network_of
+    from build.source import open_source
+    from build.stimuli import synthetic_frames
+    from build.sparse.from_graph import network_of
     from models import zoo
 
     network = fold(network_of(open_source(str(zoo.find(name))).model))
