@@ -93,8 +93,8 @@ def test_layers_that_no_hardware_computes_are_refused():
 @pytest.mark.parametrize("name", ["aaronnet32++-hw8", "aaronnet32++-hw6"])
 def test_the_zoos_networks_are_bit_exact_with_and_without_stalls(name):
     from build.source import open_source
-    from build.stimuli import synthetic_frames
     from build.sparse.from_graph import network_of
+    from build.stimuli import synthetic_frames
     from models import zoo
 
     network = fold(network_of(open_source(str(zoo.find(name))).model))
