@@ -29,7 +29,7 @@ import h5py
 import numpy as np
 import psutil
 
-from deploy.board.radioml import FRAME, Index, check_finite, open_file, read, read_index
+from deploy.board.radioml import FRAME, Index, check_frames, open_file, read, read_index
 from models.cache_folder import alone, cache_folder
 from models.console import Progress
 from models.errors import BadInput
@@ -172,6 +172,8 @@ def open_cache(
     source = source_of(path)
     if cache := _load(folder, path, source):
         return cache
+    with open_file(path):
+        pass  # an unusable file leaves nothing, not even a lock
     writable_folder(folder.parent)
     with alone(folder):
         # Another process may have made it while this one waited.
@@ -307,7 +309,7 @@ def _build(folder: Path, path: Path, source: Source, progress: Progress | None) 
     with open_file(path) as file, (folder / "frames.i16").open("wb") as out:
         done = 0
         for frames in _read_ahead(file["X"]):
-            check_finite(path, frames, done)
+            check_frames(file["X"], frames, np.arange(done, done + len(frames)))
             for start in range(0, len(frames), _TILE):
                 fixed = round_to_odd(frames[start : start + _TILE])
                 out.write(np.ascontiguousarray(fixed.transpose(0, 2, 1)).data)
@@ -335,7 +337,8 @@ def _read_ahead(x: h5py.Dataset) -> Iterator[np.ndarray]:
     """Yield all frames, the next ones being read while the caller works on these."""
 
     def fetch(start: int) -> np.ndarray:
-        return read(x, slice(start, start + _ROWS)).astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused
+            return read(x, slice(start, start + _ROWS)).astype(np.float32, copy=False)
 
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(fetch, 0)

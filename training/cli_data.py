@@ -88,7 +88,7 @@ def info(
 ) -> None:
     """Show what a data file holds: cells, power, clipping; complain where something is wrong."""
     from models.console import Bar, print_table
-    from training.data_info import describe
+    from training.data_info import check_odd, describe
 
     with Bar("reading") as progress:
         facts = describe(file, None if every else frames, progress)
@@ -125,6 +125,7 @@ def info(
             ("... at the top SNR", _number(facts["clipped_top"], ".2%")),
         ],
     )
+    check_odd(facts)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -17,10 +17,14 @@ from deploy.board.radioml import (
     snr_index,
 )
 from models.console import Progress
-from models.errors import BadInput
+from models.errors import BadInput, CheckFailed
 
 CLIP = 2.0
 """The input quantizers of all our networks end at +-2."""
+
+
+HUGE = 1e4
+"""No sample of a signal scaled like RadioML's comes near; even the SSB classes stay far below."""
 
 
 def describe(
@@ -38,7 +42,8 @@ def describe(
         Facts: path, data_label, frames, layout, in_order, cells (frames_min, frames_max, missing),
         balanced, complete (as many frames as DeepSig's file), frames_looked_at, classes (a row
         each: name, frames, power, clipped, clipped_top: at the highest SNR), clipped and
-        clipped_top (shares over all classes but the two SSB ones, whose scale is arbitrary).
+        clipped_top (shares over all classes but the two SSB ones, whose scale is arbitrary),
+        odd_frames (rows of those that are all `zero` or `huge`: beyond `HUGE`).
 
     Raises:
         BadInput: as `radioml.read_index`, or a frame that was looked at holds NaN or infinity.
@@ -49,12 +54,17 @@ def describe(
     power = np.zeros(cells.shape)
     clipped = np.zeros(cells.shape)
     looked = np.zeros(cells.shape, np.int64)
+    odd: dict[str, list[int]] = {"zero": [], "huge": []}
     with open_file(path) as file:
         layout = {key: f"{file[key].dtype} {file[key].shape}" for key in "XYZ"}
         done = 0
         for part, frames in read_rows(file["X"], rows):
             cell = index.labels[part], snr_index(index.snrs[part])
-            np.add.at(power, cell, np.square(frames).sum(axis=(1, 2), dtype=np.float64) / FRAME)
+            # In float64: the square of what is far too large overflows float32.
+            np.add.at(power, cell, np.einsum("bti,bti->b", *2 * [frames.astype(float)]) / FRAME)
+            peak = np.abs(frames).max(axis=(1, 2))
+            odd["zero"].extend(part[peak == 0].tolist())
+            odd["huge"].extend(part[peak > HUGE].tolist())
             np.add.at(clipped, cell, (np.abs(frames) > CLIP).mean(axis=(1, 2)))
             np.add.at(looked, cell, 1)
             done += len(part)
@@ -88,7 +98,28 @@ def describe(
         "classes": classes,
         "clipped": _mean(clipped[scaled], looked[scaled]),
         "clipped_top": _mean(clipped[scaled, -1], looked[scaled, -1]),
+        "odd_frames": odd,
     }
+
+
+def check_odd(facts: dict[str, Any]) -> None:
+    """Complain of frames that hold no signal.
+
+    Args:
+        facts: from `describe`.
+
+    Raises:
+        CheckFailed: some are all zeros or far too large.
+    """
+    texts = {"zero": "hold nothing but zeros", "huge": f"have samples beyond +-{HUGE:g}"}
+    found = [
+        f"{len(rows)} of {facts['frames_looked_at']} frames looked at {texts[kind]}, "
+        f"first in row {rows[0]}"
+        for kind, rows in facts["odd_frames"].items()
+        if rows
+    ]
+    if found:
+        raise CheckFailed(f"{facts['path']}: {'; '.join(found)}")
 
 
 def sample_rows(index: Index, frames_per_cell: int | None, spread: bool = True) -> np.ndarray:

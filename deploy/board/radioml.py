@@ -8,6 +8,7 @@ A board reads the same files: numpy and h5py only.
 """
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ FULL_FRAMES_PER_CELL = 4096
 
 REAL = "RadioML 2018.01A (as given)"
 """Label of a file that by its facts is DeepSig's (`_like_deepsigs`)."""
+
+CHECKSUMS, LABELS_CHECKSUM = "crc32", "labels_crc32"
+"""Data set and attribute of the files that we synthesise: `checksums` and `labels_checksum`."""
 
 _SNRs = TypeVar("_SNRs", int, np.ndarray)
 _ROWS = 1 << 17  # Y of the real file is half a gigabyte: never held whole
@@ -114,10 +118,13 @@ def open_file(path: str | Path, classes: int = len(CLASSES)) -> Iterator[h5py.Fi
         raise BadInput(f"data file {path} is not readable; check its permissions")
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(path, error) from error
     with file:
-        _check_layout(path, file, classes)
+        try:
+            _check_layout(path, file, classes)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from error
         yield file
 
 
@@ -129,7 +136,7 @@ def read(data: h5py.Dataset, rows: slice | int) -> np.ndarray:
     """
     try:
         return data[rows]
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(Path(data.file.filename), error) from error
 
 
@@ -147,16 +154,21 @@ def read_rows(
         Pairs of int64 (B,) and finite float32 (B, 1024, 2).
 
     Raises:
-        BadInput: a frame cannot be read, or holds NaN or infinity.
+        BadInput: as `check_frames`, or a frame cannot be read.
     """
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
-        # One read a run of rows: HDF5's own selection of points is many times slower.
-        runs = np.split(part, np.flatnonzero(np.diff(part) != 1) + 1)
-        frames = np.concatenate([read(x, slice(run[0], run[-1] + 1)) for run in runs])
-        frames = frames.astype(np.float32, copy=False)
-        check_finite(x.file.filename, frames, part)
+        frames = _read_runs(x, part)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused
+            frames = frames.astype(np.float32, copy=False)
+        check_frames(x, frames, part)
         yield part, frames
+
+
+def _read_runs(data: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    # One read a run of rows: HDF5's own selection of points is many times slower.
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return np.concatenate([read(data, slice(run[0], run[-1] + 1)) for run in runs])
 
 
 def _unreadable(path: Path, error: Exception) -> BadInput:
@@ -200,7 +212,8 @@ def read_index(path: str | Path, classes: int = len(CLASSES)) -> Index:
         classes: how many there are.
 
     Raises:
-        BadInput: as `open_file`, or Y is not one-hot, or Z holds an SNR outside `SNRS`.
+        BadInput: as `open_file`, or Y is not one-hot, or Z holds an SNR outside `SNRS`,
+            or the file's checksum says otherwise.
     """
     with open_file(path, classes) as file:
         frames = len(file["X"])
@@ -211,6 +224,9 @@ def read_index(path: str | Path, classes: int = len(CLASSES)) -> Index:
             labels[rows] = _classes_of(path, read(file["Y"], rows), start)
             snrs[rows] = _snrs_of(path, read(file["Z"], rows).reshape(-1), start)
         label = _label(file)
+        kept = file.attrs.get(LABELS_CHECKSUM)
+    if kept is not None and kept != labels_checksum(label, labels, snrs):
+        raise BadInput(f"{path}: classes or SNRs are not what was written; the file is damaged")
     order = labels * len(SNRS) + snr_index(snrs)
     return Index(Path(path), labels, snrs, label, bool((np.diff(order) >= 0).all()))
 
@@ -289,19 +305,39 @@ def data_label(path: str | Path) -> str:
         return _label(file)
 
 
-def check_finite(path: str | Path, frames: np.ndarray, rows: np.ndarray | int) -> None:
-    """Refuse frames (B, 1024, 2) that hold NaN or infinity; `rows` says where they came from.
+def check_frames(x: h5py.Dataset, frames: np.ndarray, rows: np.ndarray) -> None:
+    """Refuse damaged frames (B, 1024, 2), which lie in rows (B,) of the open file's X.
 
     Raises:
-        BadInput: a sample is not finite.
+        BadInput: a sample is not finite, or a frame is not the one whose checksum the file holds
+            (`CHECKSUMS`; DeepSig's file and others hold none).
     """
+    file = x.file
     # One reduction is enough to know, several times faster than isfinite: NaN and inf survive sums.
-    if np.isfinite(np.abs(frames).max(initial=0)):
+    if not np.isfinite(np.abs(frames).max(initial=0)):
+        bad = ~np.isfinite(frames).all(axis=(1, 2))
+        raise BadInput(
+            f"{file.filename}: X holds NaN or infinity in frame {int(rows[bad.argmax()])} "
+            f"({int(bad.sum())} of the {len(frames)} frames read with it); the file is damaged"
+        )
+    kept = file.get(CHECKSUMS)
+    if not isinstance(kept, h5py.Dataset) or kept.shape != (len(x),):
         return
-    bad = ~np.isfinite(frames).all(axis=(1, 2))
-    row = np.flatnonzero(bad)[0]
-    where = rows + row if np.ndim(rows) == 0 else np.asarray(rows)[row]
-    raise BadInput(
-        f"{path}: X holds NaN or infinity in frame {int(where)} ({int(bad.sum())} of the "
-        f"{len(frames)} frames read with it); the file is damaged"
-    )
+    bad = checksums(frames) != _read_runs(kept, rows)
+    if bad.any():
+        raise BadInput(
+            f"{file.filename}: frame {int(rows[bad.argmax()])} is not what was written "
+            f"({int(bad.sum())} of the {len(frames)} frames read with it); the file is damaged"
+        )
+
+
+def checksums(frames: np.ndarray) -> np.ndarray:
+    """Return uint32 (B,), the CRC-32 of each of float32 frames (B, 1024, 2)."""
+    frames = np.ascontiguousarray(frames, "<f4")
+    return np.array([zlib.crc32(frame.data) for frame in frames], np.uint32)
+
+
+def labels_checksum(label: str, labels: np.ndarray, snrs: np.ndarray) -> int:
+    """Return the CRC-32 of what a file says of its frames: label, classes (N,) and SNRs (N,)."""
+    said = label.encode(), labels.astype("<i8").tobytes(), snrs.astype("<i8").tobytes()
+    return zlib.crc32(b"".join(said))

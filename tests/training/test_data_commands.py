@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from tests.training.radioml_files import grid, write
@@ -36,7 +37,8 @@ def test_info(synthetic, cli, tmp_path):
 
 def test_info_says_when_the_order_differs(tmp_path, cli):
     labels, snrs = grid(1, (0, 30))
-    done = cli("data", "info", write(tmp_path / "a.h5", labels[::-1], snrs[::-1]))
+    frames = np.ones((len(labels), 1024, 2), np.float32)
+    done = cli("data", "info", write(tmp_path / "a.h5", labels[::-1], snrs[::-1], frames))
     assert "NOT by class, then SNR" in done.stdout
 
 

@@ -43,6 +43,7 @@ def test_layout_is_that_of_radioml(reference):
             "X": ((n, 1024, 2), "<f4"),
             "Y": ((n, 24), "<i8"),
             "Z": ((n, 1), "<i8"),
+            "crc32": ((n,), "<u4"),
         }
         assert file.attrs["synthetic"]
         assert file.attrs["recipe_version"] == 1
@@ -167,6 +168,17 @@ def test_bad_arguments(tmp_path, options, complaint):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_link_is_followed_and_a_pipe_is_refused(tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "a.h5"
+    link.symlink_to(tmp_path / "disk" / "real.h5")
+    write_dataset(link, 1, snrs=[0])
+    assert link.is_symlink() and read_index(tmp_path / "disk" / "real.h5").cells.sum() == 24
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="no regular file"):
+        write_dataset(tmp_path / "pipe", 1, snrs=[0], overwrite=True)
+
+
 def test_folder_or_file_in_the_way(tmp_path):
     with pytest.raises(BadInput, match="is a folder"):
         write_dataset(tmp_path, 1)
@@ -180,7 +192,7 @@ def test_too_small_a_disk_is_noticed_before(tmp_path, monkeypatch, compress):
     path = tmp_path / "a.h5"
     path.write_text("mine")
     usage = namedtuple("usage", "total used free")
-    room = (24 * (8192 + 200) * (1 if compress is None else 2)) + (64 << 20)
+    room = (24 * (8192 + 204) * (1 if compress is None else 2)) + (64 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(0, 0, room - 1))
     with pytest.raises(BadInput, match=r"needs 0\.0 GB, .* are free"):
         write_dataset(path, 1, snrs=[0], overwrite=True, compress=compress)
@@ -240,7 +252,7 @@ def test_compressed(reference, tmp_path):
     assert path.stat().st_size < 0.9 * reference.stat().st_size
     with h5py.File(path) as packed, h5py.File(reference) as plain:
         assert packed["X"].compression == "gzip"
-        for key in "XYZ":
+        for key in ("X", "Y", "Z", "crc32"):
             assert packed[key].dtype == plain[key].dtype
             assert np.array_equal(packed[key], plain[key])
         assert packed.attrs.keys() == plain.attrs.keys()

@@ -50,8 +50,9 @@ def modulations(frames: dict[str, np.ndarray], title: str, picture: str | Path) 
 
 def _row(axes: np.ndarray, block: np.ndarray) -> None:
     """Draw frames (B, 1024, 2) of one class into its three axes."""
+    block = block.astype(float)  # squares of what is far too large overflow float32
     first = block[0]
-    limit = float(np.abs(first).max()) * 1.1
+    limit = float(np.abs(first).max()) * 1.1 or 1.0
     time, plane, spectrum = axes
     time.plot(first[:256, 0], linewidth=0.9, label="I")
     time.plot(first[:256, 1], linewidth=0.9, label="Q")

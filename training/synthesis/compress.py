@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from deploy.board.radioml import FRAME
+from deploy.board.radioml import CHECKSUMS, FRAME
 from training.synthesis.sink import new_hdf5
 
 _CHUNK = 64  # frames, 512 KiB
@@ -59,7 +59,7 @@ def _copy(
         x = old["X"]
         with new_hdf5(target_path) as new, ThreadPoolExecutor(jobs) as pool:
             new.attrs.update(old.attrs)
-            for key in "YZ":
+            for key in ("Y", "Z", CHECKSUMS):
                 new.create_dataset(key, data=old[key], compression=level, shuffle=True)
             target = new.create_dataset(
                 "X",

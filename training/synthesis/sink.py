@@ -53,7 +53,8 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     sink = _Sink(path)
     try:
-        with h5py.File(sink, "w") as file:
+        # Of HDF5 1.8: its structures have checksums, the older ones have not.
+        with h5py.File(sink, "w", libver=("v108", "v108")) as file:
             yield file
     except Exception:
         if sink.error is None:

@@ -19,7 +19,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deploy.board.radioml import CLASSES, FRAME, SNRS
+from deploy.board.radioml import (
+    CHECKSUMS,
+    CLASSES,
+    FRAME,
+    LABELS_CHECKSUM,
+    SNRS,
+    checksums,
+    labels_checksum,
+)
 from models.console import Progress
 from models.errors import BadInput
 from models.files import regular_target, writable_folder
@@ -28,7 +36,7 @@ from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block
 from training.synthesis.sink import new_hdf5
 
 _FRAME_BYTES = FRAME * 2 * 4
-_LABEL_BYTES = (len(CLASSES) + 1) * 8
+_LABEL_BYTES = (len(CLASSES) + 1) * 8 + 4  # Y, Z and the checksum
 _RESERVE = 64 << 20  # bytes left free on the disk, for whatever else runs there
 _SYNC_EVERY = 1024  # blocks between two entries of the journal, half a gigabyte
 
@@ -71,6 +79,7 @@ def write_dataset(
     path = regular_target(path, "data file")
     snrs = _check(path, frames_per_cell, seed, jobs, snrs, compress, overwrite)
     plan = {
+        "layout": 2,  # goes up when files are laid out in another way
         "recipe_version": RECIPE_VERSION,
         "seed": seed,
         "frames_per_cell": frames_per_cell,
@@ -113,8 +122,12 @@ def write_dataset(
         "seed": seed,
         "frames_per_cell": frames_per_cell,
         "recipe_version": RECIPE_VERSION,
-        "data_label": f"synthetic (recipe {RECIPE_VERSION}, seed {seed})",
+        "data_label": _label(plan),
     }
+
+
+def _label(plan: dict[str, Any]) -> str:
+    return f"synthetic (recipe {plan['recipe_version']}, seed {plan['seed']})"
 
 
 def _check(
@@ -179,8 +192,12 @@ def _start(journal: Path, partial: Path, plan: dict[str, Any]) -> None:
         early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         early.set_obj_track_times(False)  # the same bytes tomorrow
-        space = h5py.h5s.create_simple((frames, FRAME, 2))
-        h5py.h5d.create(file.id, b"X", h5py.h5t.IEEE_F32LE, space, early)
+        for name, kind, shape in (
+            ("X", h5py.h5t.IEEE_F32LE, (frames, FRAME, 2)),
+            (CHECKSUMS, h5py.h5t.STD_U32LE, (frames,)),
+        ):
+            space = h5py.h5s.create_simple(shape)
+            h5py.h5d.create(file.id, name.encode(), kind, space, early)
         y = file.create_dataset("Y", (frames, len(CLASSES)), np.int64)
         z = file.create_dataset("Z", (frames, 1), np.int64)
         of_class = len(snrs) * per_cell
@@ -196,13 +213,20 @@ def _start(journal: Path, partial: Path, plan: dict[str, Any]) -> None:
         file.attrs["frames_per_cell"] = per_cell
         file.attrs["classes"] = list(CLASSES)
         file.attrs["generator"] = f"aaronnet data synth, numpy {plan['numpy']}"
-        offset, size = file["X"].id.get_offset(), file["X"].id.get_storage_size()
+        labels = np.repeat(np.arange(len(CLASSES)), of_class)
+        file.attrs[LABELS_CHECKSUM] = np.uint32(
+            labels_checksum(_label(plan), labels, np.tile(np.repeat(snrs, per_cell), len(CLASSES)))
+        )
+        places = [
+            (file[k].id.get_offset(), file[k].id.get_storage_size()) for k in ("X", CHECKSUMS)
+        ]
     with partial.open("r+b") as file:
-        # A disk that fills up later shall fail now, not in an hour.
-        os.posix_fallocate(file.fileno(), offset, size)
+        for offset, size in places:
+            # A disk that fills up later shall fail now, not in an hour.
+            os.posix_fallocate(file.fileno(), offset, size)
         os.fsync(file.fileno())
     with journal.open("w") as file:
-        file.write(json.dumps(plan | {"offset": offset}) + "\n")
+        file.write(json.dumps(plan | {"offsets": [offset for offset, _ in places]}) + "\n")
         os.fsync(file.fileno())
 
 
@@ -229,7 +253,7 @@ def _write(
 ) -> int:
     """Write every block that is not `done`; return how many frames were."""
     per_cell, snrs = plan["frames_per_cell"], plan["snrs"]
-    offset = json.loads(journal.read_text().split("\n", 1)[0])["offset"]
+    offset, checksum_offset = json.loads(journal.read_text().split("\n", 1)[0])["offsets"]
     per_class = -(-per_cell // BLOCK)
     total = len(CLASSES) * len(snrs) * per_class
 
@@ -240,8 +264,9 @@ def _write(
         cell, index = divmod(number, per_class)
         modulation, snr = divmod(cell, len(snrs))
         frames = block(plan["seed"], modulation, snrs[snr], index)[: frames_of(number)]
-        place = offset + (cell * per_cell + index * BLOCK) * _FRAME_BYTES
-        _write_all(descriptor, frames.astype("<f4", copy=False), place)
+        row = cell * per_cell + index * BLOCK
+        _write_all(descriptor, frames.astype("<f4", copy=False), offset + row * _FRAME_BYTES)
+        _write_all(descriptor, checksums(frames).astype("<u4"), checksum_offset + row * 4)
         return number
 
     resumed_at = written = sum(map(frames_of, done))
@@ -264,8 +289,8 @@ def _write(
     return resumed_at
 
 
-def _write_all(descriptor: int, frames: np.ndarray, place: int) -> None:
-    data = frames.data.cast("B")
+def _write_all(descriptor: int, values: np.ndarray, place: int) -> None:
+    data = values.data.cast("B")
     while data:
         written = os.pwrite(descriptor, data, place)
         data, place = data[written:], place + written
