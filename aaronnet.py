@@ -123,7 +123,9 @@ def main() -> None:
 
 
 def _end(message: object, code: int) -> None:
-    print(f"aaronnet: {message}", file=sys.stderr)
+    from models.console import printable
+
+    print(f"aaronnet: {printable(str(message))}", file=sys.stderr)
     raise SystemExit(code)
 
 

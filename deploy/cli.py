@@ -114,8 +114,7 @@ def expect(
     from deploy.board.package import read_package
     from deploy.virtual_board.accelerator import GraphAccelerator
     from deploy.virtual_board.expect import expect
-    from models.console import Bar
-    from models.console import out as console
+    from models.console import Bar, print_line
     from models.files import check_apart, write_json
 
     for path in (out, json):
@@ -125,11 +124,9 @@ def expect(
         found = expect(read, GraphAccelerator(read), data, out, frames, progress)
     if json:
         write_json(json, asdict(found))
-    console.print(
+    print_line(
         f"{found.frames} frames ({found.label}), accuracy of the network "
-        f"{found.accuracy:.4f}: {out}",
-        soft_wrap=True,
-        markup=False,
+        f"{found.accuracy:.4f}: {out}"
     )
 
 

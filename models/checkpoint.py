@@ -2,13 +2,18 @@
 
 Format (`torch.save`, loads with `weights_only=True`):
 
-    {"format": 1, "config": NetConfig.to_dict(), "info": {...}, "state_dict": {name: tensor}}
+    {"format": 1, "config": NetConfig.to_dict(), "info": {...}, "state_dict": {name: tensor},
+     "digest": SHA-256 of the three}
 
 `info` holds plain types; `info["data_label"]` says what the network was trained on. A bare state
 dict, as the original authors published them, loads too: its configuration is read off the shapes.
+What a file may hold is in `models/schema.py`.
 """
 
+import hashlib
 import io
+import json
+import logging
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -17,17 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from brevitas.core.scaling import ParameterFromRuntimeStatsScaling
 from torch import nn
 
 from models.aaronnet import KERNELS
 from models.config import CONFIGS, NetConfig
+from models.console import printable
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
 from models.networks import build_network
+from models.schema import STATE, check, check_content, check_state
 from models.zoo import FOLDER as ZOO
 from models.zoo import find
 
+LOG = logging.getLogger(__name__)
 FORMAT = 1
 UNKNOWN_DATA = "unknown (a bare state dict says nothing about its data)"
 
@@ -56,10 +63,34 @@ def save(path: str | Path, network: nn.Module, config: NetConfig, info: dict[str
         config: its configuration.
         info: plain types only: `data_label`, seed, metrics, whatever explains the weights.
     """
-    state = {key: tensor.detach().cpu() for key, tensor in network.state_dict().items()}
-    content = {"format": FORMAT, "config": config.to_dict(), "info": info, "state_dict": state}
     with atomic(path) as temporary:
-        temporary.write_bytes(packed(content))
+        temporary.write_bytes(packed(to_content(network.state_dict(), config, info)))
+
+
+def to_content(
+    state: Mapping[str, torch.Tensor], config: NetConfig, info: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a checkpoint file holds, its digest included."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "config": config.to_dict(),
+        "info": {
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in info.items()
+        },
+        "state_dict": {key: tensor.detach().cpu() for key, tensor in state.items()},
+    }
+    return content | {"digest": digest(content)}
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a checkpoint's configuration, info and tensors, whatever the order."""
+    facts = {key: content[key] for key in ("format", "config", "info")}
+    whole = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for key, tensor in sorted(content["state_dict"].items()):
+        whole.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
+        whole.update(tensor.contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def packed(content: Any) -> bytes:
@@ -81,33 +112,47 @@ def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:
     """
     path = existing_file(find(path), "checkpoint")
     content = _read(path)
+    what = f"checkpoint {path}"
     if "state_dict" in content:
         if content.get("format") != FORMAT:
-            raise BadInput(f"checkpoint {path} has format {content.get('format')!r}, not {FORMAT}")
+            raise BadInput(f"{what} has format {content.get('format')!r}, not {FORMAT}")
+        check_content(content, what)
         state, info = content["state_dict"], dict(content["info"])
-        own = NetConfig.from_dict(content["config"])
+        own = NetConfig.from_dict(content["config"], what)
     else:
+        check(STATE, dict(content), what)
         state, info, own = content, {}, infer_config(content, path)
     if path.parent == ZOO:
         # A pruned variant has its parent's configuration; in reports it goes by its own name.
         own = own.changed(name=path.stem)
-    info["sha256"] = sha256(path)
     config = config or own
     network = build_network(config)
-    check_state(state, network, config, path)
+    check_state(state, network, config, what)
+    if content.get("digest") is None:
+        LOG.warning("%s has no digest: a change of its values would not be noticed", what)
+    elif content["digest"] != digest(content):
+        raise BadInput(f"{what} is damaged: its digest does not fit its contents; copy it again")
+    info["sha256"] = sha256(path)
     network.load_state_dict(state, strict=True)
     return Checkpoint(network.eval(), config, info)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    damaged = f"checkpoint {path} is truncated or damaged; copy it again"
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:  # torch does not compare the checksums
+                    raise BadInput(damaged)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except BadInput:
+        raise
     except pickle.UnpicklingError as error:
         raise BadInput(
             f"checkpoint {path} is no checkpoint, or holds more than tensors and plain values"
         ) from error
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError, zipfile.BadZipFile) as error:
-        raise BadInput(f"checkpoint {path} is truncated or damaged; copy it again") from error
+    except Exception as error:  # what a broken pickle makes torch do knows no bounds
+        raise BadInput(damaged) from error
     if not isinstance(content, Mapping) or not content:
         raise BadInput(f"checkpoint {path} holds no state dict")
     return content
@@ -124,7 +169,10 @@ def infer_config(state: Mapping[str, torch.Tensor], path: Path) -> NetConfig:
     """
 
     def width(key: str) -> int:
-        return int(state[key].shape[0])
+        shape = state[key].shape
+        if not shape:
+            raise BadInput(f"checkpoint {path}: {key} is a number, not an array")
+        return int(shape[0])
 
     try:
         if "expand.branch1.0.weight" in state:
@@ -148,38 +196,3 @@ def infer_config(state: Mapping[str, torch.Tensor], path: Path) -> NetConfig:
         if found.changed(name=config.name) == config:
             return config
     return found
-
-
-def check_state(
-    state: Mapping[str, torch.Tensor], network: nn.Module, config: NetConfig, path: Path
-) -> None:
-    """Compare keys and shapes before loading, for a message that names the first difference.
-
-    Raises:
-        BadInput: a key is missing or unexpected, a shape differs, or a value is not finite.
-    """
-    expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    # Brevitas lists a learned activation step only once the first training batch has set it.
-    expected |= {
-        f"{name}.value": ()
-        for name, module in network.named_modules()
-        if isinstance(module, ParameterFromRuntimeStatsScaling)
-    }
-    problem = None
-    if missing := sorted(expected.keys() - state.keys()):
-        problem = f"{missing[0]} is missing"
-    elif unexpected := sorted(state.keys() - expected.keys()):
-        problem = f"{unexpected[0]} is unexpected"
-    else:
-        for key, tensor in state.items():
-            if tuple(tensor.shape) != expected[key]:
-                problem = f"{key} has shape {tuple(tensor.shape)}, not {expected[key]}"
-                break
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                problem = f"{key} holds values that are not finite"
-                break
-    if problem:
-        raise BadInput(
-            f"checkpoint {path} does not fit {config.name} (filters {list(config.filters)}): "
-            f"{problem}"
-        )

@@ -4,7 +4,8 @@ The published networks are listed in `CONFIGS`. Their pruned variants (32+, 32++
 the architecture of their parent and differ in the weights alone.
 """
 
-from dataclasses import asdict, dataclass, replace
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from models.errors import BadInput
@@ -15,6 +16,13 @@ BLOCKS: dict[str, int] = {"aaronnet": 6, "vgg10": 7}  # length of `filters`
 FRAME_CHANNELS = 2  # I and Q
 FRAME_LENGTH = 1024  # samples
 NUM_CLASSES = 24
+
+NAME = re.compile(r"[A-Za-z0-9][\w+.-]{0,63}", re.ASCII)
+WIDEST = 1024  # channels; the widest network of ours has 129
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -44,22 +52,31 @@ class NetConfig:
     block_bits: int | None = None
 
     def __post_init__(self):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise BadInput(
+                f"{self.name!r} is no name of a network; use letters, digits and +-_. (at most 64)"
+            )
         if self.family not in get_args(Family):
             raise BadInput(f"{self.name}: unknown family {self.family!r}; use aaronnet or vgg10")
-        if len(self.filters) != BLOCKS[self.family]:
+        if not isinstance(self.filters, tuple) or len(self.filters) != BLOCKS[self.family]:
             raise BadInput(
                 f"{self.name}: {self.family} takes {BLOCKS[self.family]} filter counts, "
-                f"not {len(self.filters)}"
+                f"not {self.filters!r}"
             )
-        if any(filters < 1 for filters in (*self.filters, self.dense)):
-            raise BadInput(f"{self.name}: filters and dense widths must be positive")
+        widths = (*self.filters, self.dense)
+        if any(not _whole(width) or not 1 <= width <= WIDEST for width in widths):
+            raise BadInput(
+                f"{self.name}: filters and dense widths must be whole numbers from 1 to {WIDEST}, "
+                f"not {widths}"
+            )
         if self.family == "aaronnet" and self.filters[0] % 3:
             raise BadInput(
                 f"{self.name}: the first filter count is shared by three branches and must be a "
                 f"multiple of 3, not {self.filters[0]}"
             )
-        bits = (self.input_bits, self.weight_bits, self.act_bits, self.block_bits or 2)
-        if any(not 2 <= width <= 16 for width in bits):
+        bits = [self.input_bits, self.weight_bits, self.act_bits]
+        bits += [] if self.block_bits is None else [self.block_bits]
+        if any(not _whole(width) or not 2 <= width <= 16 for width in bits):
             raise BadInput(f"{self.name}: bit widths must lie between 2 and 16, got {bits}")
 
     @property
@@ -72,16 +89,23 @@ class NetConfig:
         return {**asdict(self), "filters": list(self.filters)}
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> "NetConfig":
-        """Undo `to_dict`.
+    def from_dict(values: Any, what: str = "the configuration") -> "NetConfig":
+        """Undo `to_dict`; `what` is what the messages call it.
 
         Raises:
-            BadInput: a field is missing, unknown or out of range.
+            BadInput: a field is missing, unknown, of another type or out of range.
         """
+        if not isinstance(values, dict) or not isinstance(values.get("filters"), list):
+            raise BadInput(f"{what} holds no network configuration")
+        known = {field.name for field in fields(NetConfig)}
+        if unknown := sorted(map(str, values.keys() - known)):
+            raise BadInput(f"{what} holds no network configuration: {unknown[0]!r} is unknown")
+        if missing := sorted(known - {"block_bits"} - values.keys()):
+            raise BadInput(f"{what} holds no network configuration: {missing[0]} is missing")
         try:
             return NetConfig(**{**values, "filters": tuple(values["filters"])})
-        except (TypeError, KeyError) as error:
-            raise BadInput(f"not a network configuration: {error}") from error
+        except BadInput as error:
+            raise BadInput(f"{what}: {error}") from error
 
     def changed(self, **changes: Any) -> "NetConfig":
         """Return a copy with the given fields changed; None means unchanged."""

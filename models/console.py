@@ -7,8 +7,9 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# What is printed may come from a file: it is text, never markup.
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 Progress = Callable[[int, int], None]
 """What long work tells how far it is: (done, in all)."""
@@ -27,14 +28,14 @@ class Bar:
 
     def __init__(self, description: str, total: int | None = None):
         self._display = progress.Progress(
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
             console=err,
         )
-        self._task = self._display.add_task(description, total=total)
+        self._task = self._display.add_task(printable(description), total=total)
 
     def __enter__(self) -> "Bar":
         return self
@@ -53,7 +54,7 @@ class Bar:
 
     def describe(self, description: str) -> None:
         """Show what is going on now."""
-        self._show(description=description)
+        self._show(description=printable(description))
 
     def _show(self, **changes: Any) -> None:
         self._display.start()
@@ -62,9 +63,24 @@ class Bar:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as a table on stdout; the first column reads left, numbers read right."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=printable(title), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=not index)
+        table.add_column(printable(column), justify="right" if index else "left", no_wrap=not index)
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(printable(str(cell)) for cell in row))
     out.print(table)
+
+
+def print_line(text: object, to: Console = out) -> None:
+    """Print one line, never wrapped; what is not printable in it is spelled out."""
+    to.print(printable(str(text)), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return one line in which control characters are spelled out as Python writes them.
+
+    Text from a file must neither steer the terminal nor look like a line of ours.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -96,7 +96,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     ("change", "message"),
     [
         (lambda state: state.pop("classifier.6.bias"), "classifier.6.bias is missing"),
-        (lambda state: state.update(extra=torch.zeros(1)), "extra is unexpected"),
+        (lambda state: state.update(extra=torch.zeros(1)), "'extra' is unexpected"),
         (lambda state: state["classifier.0.bias"].fill_(torch.nan), "not finite"),
         (
             lambda state: state.pop(next(key for key in state if key.endswith("_impl.value"))),

@@ -1,7 +1,9 @@
 """What commands show on the terminal."""
 
+from rich.console import Console
+
 from models import console
-from models.console import Bar
+from models.console import Bar, print_line, print_table
 
 
 def test_a_bar_shows_once_it_is_told_something(capsys, monkeypatch):
@@ -17,3 +19,23 @@ def test_a_bar_shows_once_it_is_told_something(capsys, monkeypatch):
         progress.advance(2)
         progress.describe("fold")
     assert "fold" in (text := capsys.readouterr().err) and "2/5" in text
+
+
+def test_text_from_files_is_text(capsys, monkeypatch):
+    monkeypatch.setattr(console.out, "_width", 100)
+    print_table("a [/x]", ["b [red]"], [["c [/]"], [":smile: [link=x]"], ["d\x1b[31m\ne\udcff"]])
+    print_line("f [/x]\x07")
+    text = capsys.readouterr().out
+    for part in ("a [/x]", "b [red]", "c [/]", ":smile: [link=x]", r"d\x1b[31m\ne\udcff"):
+        assert part in text
+    assert text.endswith("f [/x]\\x07\n")
+
+
+def test_a_bars_text_is_text(capsys, monkeypatch):
+    shown = Console(stderr=True, force_terminal=True, width=100, markup=False)
+    monkeypatch.setattr(console, "err", shown)
+    with Bar("testing [/x]") as progress:
+        progress(1, 2)
+        progress.describe("now [/y]\x07")
+    text = capsys.readouterr().err
+    assert "[/x]" in text and "[/y]\\x07" in text
