@@ -4,6 +4,7 @@ The torch exporter leaves source paths and counters of its own in the graph; wha
 on the checkpoint alone, so exporting twice gives the same bytes.
 """
 
+import hashlib
 import json
 import warnings
 from collections import Counter
@@ -28,9 +29,10 @@ from qonnx.transformation.general import (
 from qonnx.transformation.infer_shapes import InferShapes
 
 from models.checkpoint import Checkpoint
-from models.config import FRAME_CHANNELS, FRAME_LENGTH
+from models.config import FRAME_CHANNELS, FRAME_LENGTH, NetConfig
 from models.errors import BadInput
-from models.files import atomic, existing_file, sha256
+from models.files import atomic, existing_file
+from models.seal import break_seal, check_values, seal
 from models.vintage import MODERNISE
 
 OPSET = 18  # what the flow and the cost are tested with
@@ -115,10 +117,19 @@ def export(checkpoint: Checkpoint, path: str | Path) -> str:
     Raises:
         BadInput: `path` cannot be written.
     """
-    model = to_qonnx(checkpoint)
+    return save_onnx(to_qonnx(checkpoint), path)
+
+
+def save_onnx(model: ModelWrapper, path: str | Path) -> str:
+    """Write a graph with its digest, which `load_onnx` compares; return the file's SHA-256.
+
+    Raises:
+        BadInput: `path` cannot be written.
+    """
+    content = seal(model.model).SerializeToString(deterministic=True)
     with atomic(path) as temporary:
-        model.save(str(temporary))
-        return sha256(temporary)
+        temporary.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
@@ -153,14 +164,22 @@ def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
 
 
 def read_metadata(model: ModelWrapper) -> dict[str, Any]:
-    """Return our own properties of a QONNX model without their prefix; {} for a foreign model."""
+    """Return our own properties of a QONNX model without their prefix; {} for a foreign model.
+
+    Raises:
+        BadInput: its configuration is none.
+    """
     entries = {
         prop.key.removeprefix(METADATA): prop.value
         for prop in model.model.metadata_props
         if prop.key.startswith(METADATA)
     }
     if "config" in entries:
-        entries["config"] = json.loads(entries["config"])
+        try:
+            entries["config"] = json.loads(entries["config"])
+        except ValueError as error:
+            raise BadInput(f"the model's {METADATA}config is no JSON: {error}") from error
+        NetConfig.from_dict(entries["config"], f"the model's {METADATA}config")
     return entries
 
 
@@ -173,11 +192,13 @@ def load_onnx(path: str | Path) -> ModelWrapper:
     """
     path = existing_file(path, "model")
     model = _parse(path)
-    for habit in MODERNISE:
-        model = model.transform(habit())
     try:
+        for habit in MODERNISE:
+            model = model.transform(habit())
         onnx.checker.check_model(model.model)
-    except onnx.checker.ValidationError as error:
+    except BadInput:
+        raise
+    except Exception as error:  # a loop or a name twice meet qonnx in many ways
         raise BadInput(f"model {path} is no valid ONNX graph: {first_line(error)}") from error
     inputs = model.graph.input
     if len(inputs) != 1:
@@ -205,6 +226,7 @@ def _parse(path: Path) -> ModelWrapper:
         proto = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise BadInput(f"model {path} is damaged or no ONNX file: {first_line(error)}") from error
+    break_seal(proto, f"model {path}")
     if not proto.graph.node:
         raise BadInput(f"model {path} is damaged or no ONNX file: it has no operators")
     try:
@@ -213,6 +235,7 @@ def _parse(path: Path) -> ModelWrapper:
         raise BadInput(
             f"model {path} keeps weights in another file: {first_line(error)}"
         ) from error
+    check_values(proto, f"model {path}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # qonnx mends some of the old domains itself, and says so
         return ModelWrapper(proto)

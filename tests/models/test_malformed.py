@@ -2,20 +2,27 @@
 
 import contextlib
 import io
+import json
 import random
 import zipfile
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
 
 from models import checkpoint
+from models.cost import inference_cost
 from models.errors import BadInput
+from models.export import export, load_onnx, read_metadata
 from tests.conftest import ROOT
 from tests.models.test_checkpoint import TINY, trained
 
 NORM = "classifier.1"
 WEIGHT = "classifier.0.weight"
-FLIPS = 60
+FLIPS = 48
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +246,158 @@ def test_a_flipped_bit_of_a_checkpoint_changes_nothing(tmp_path):
     path.write_bytes(copy)
     with pytest.raises(BadInput, match="damaged"):
         checkpoint.load(path)
+
+
+@pytest.fixture(scope="module")
+def exported(good, tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("onnx") / "x"
+    torch.save(good, path.with_suffix(".pth"))
+    export(checkpoint.load(path.with_suffix(".pth")), path.with_suffix(".onnx"))
+    return path.with_suffix(".onnx").read_bytes()
+
+
+def test_a_flipped_bit_of_an_exported_model_changes_nothing(exported, tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(exported)
+
+    def result(path):
+        model = load_onnx(path)
+        entries = [p for p in model.model.metadata_props if p.key in LABELS]
+        return sorted((p.key, p.value) for p in entries), [
+            model.graph.SerializeToString(deterministic=True),
+            [opset.SerializeToString() for opset in model.model.opset_import],
+        ]
+
+    counted(exported, path, result, result(path), lambda found, expected: found == expected)
+
+
+LABELS = ("aaronnet.config", "aaronnet.checkpoint_sha256", "aaronnet.data_label")
+
+
+def model(**changes) -> onnx.ModelProto:
+    """Return a third party's model: one dense layer on the flattened frame."""
+    weights = changes.get("weights", numpy_helper.from_array(np.eye(2048, 5, dtype="f4"), "w"))
+    graph = helper.make_graph(
+        changes.get(
+            "nodes",
+            [
+                helper.make_node("Flatten", ["x"], ["flat"]),
+                helper.make_node("MatMul", ["flat", "w"], ["y"]),
+            ],
+        ),
+        "foreign",
+        [helper.make_tensor_value_info("x", *changes.get("input", (FLOAT, (1, 2, 1024))))],
+        [helper.make_tensor_value_info("y", FLOAT, (1, 5))],
+        [weights],
+    )
+    opsets = [helper.make_opsetid("", changes.get("opset", 18))]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+FLOAT = TensorProto.FLOAT
+
+
+def tensor(**changes) -> onnx.TensorProto:
+    """Return the dense layer's weights, changed."""
+    made = numpy_helper.from_array(np.eye(2048, 5, dtype=changes.get("type", "f4")), "w")
+    for key, value in changes.items():
+        if key == "raw_data":
+            made.raw_data = value
+        elif key == "data_type":
+            made.data_type = value
+        elif key == "dims":
+            del made.dims[:]
+            made.dims.extend(value)
+        elif key == "value":
+            values = np.eye(2048, 5, dtype="f4")
+            values[7, 3] = value
+            made = numpy_helper.from_array(values, "w")
+    return made
+
+
+def with_property(key: str, value: str) -> bytes:
+    made = model()
+    made.metadata_props.add(key=key, value=value)
+    return made.SerializeToString()
+
+
+def outside(location: str) -> onnx.TensorProto:
+    made = tensor(raw_data=b"")
+    made.ClearField("raw_data")
+    made.data_location = TensorProto.EXTERNAL
+    made.external_data.add(key="location", value=location)
+    return made
+
+
+def cut(part: float) -> bytes:
+    whole = model().SerializeToString()
+    return whole[: int(len(whole) * part)]
+
+
+LOOP = [helper.make_node("Relu", ["b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+GRAPHS: dict[str, bytes | onnx.ModelProto] = {
+    "empty": b"",
+    "zeros": bytes(500),
+    "text": b"no model\n" * 9,
+    "zip": zipped(a=b"b"),
+    **{f"cut at {part}": cut(part) for part in (0.001, 0.01, 0.5, 0.9, 0.999)},
+    "nan": model(weights=tensor(value=NAN)),
+    "infinite": model(weights=tensor(value=np.inf)),
+    "nan attribute": model(nodes=[helper.make_node("Elu", ["x"], ["y"], alpha=NAN)]),
+    "short data": model(weights=tensor(raw_data=b"abc")),
+    "long data": model(weights=tensor(raw_data=bytes(50_000))),
+    "odd data": model(weights=tensor(raw_data=bytes(4 * 2048 * 5 + 1))),
+    "no type": model(weights=tensor(data_type=0)),
+    "unknown type": model(weights=tensor(data_type=99)),
+    "negative size": model(weights=tensor(dims=(-2048, 5))),
+    "huge size": model(weights=tensor(dims=(1 << 40, 1 << 40))),
+    "other size": model(weights=tensor(dims=(5, 5))),
+    "no nodes": model(nodes=[]),
+    "dangling": model(nodes=[helper.make_node("Relu", ["nowhere"], ["y"])]),
+    "loop": model(nodes=LOOP),
+    "unknown operator": model(nodes=[helper.make_node("Nonsense", ["x"], ["y"])]),
+    "two inputs too few": model(nodes=[helper.make_node("MatMul", ["x"], ["y"])]),
+    "opset 0": model(opset=0),
+    "no shape": model(input=(FLOAT, None)),
+    "batch 2": model(input=(FLOAT, (2, 2, 1024))),
+    "free batch": model(input=(FLOAT, ("N", 2, 1024))),
+    "flat": model(input=(FLOAT, (2048,))),
+    "outside": model(weights=outside("../../../etc/hostname")),
+    "absolute": model(weights=outside("/etc/hostname")),
+    "missing": model(weights=outside("none.bin")),
+    "wrong digest": with_property("aaronnet.digest", "0" * 64),
+    "empty digest": with_property("aaronnet.digest", ""),
+    "hdf5": BYTES["hdf5"],
+}
+
+
+@pytest.mark.parametrize("content", GRAPHS.values(), ids=GRAPHS)
+def test_a_malformed_model_is_refused(tmp_path, content):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
+
+    def counted(path):
+        inference_cost(load_onnx(path), str(path))
+
+    refused_in_a_line(counted, path)
+
+
+def test_there_are_as_many_as_there_are_to_be():
+    print(f"\n{len(CHANGES)} + 15 + {len(BYTES)} checkpoints, {len(GRAPHS)} models")
+    assert len(CHANGES) + len(GRAPHS) >= 150
+
+
+def test_a_models_digest_is_told_of(exported, tmp_path, caplog):
+    (tmp_path / "ours.onnx").write_bytes(exported)
+    (tmp_path / "foreign.onnx").write_bytes(model().SerializeToString())
+    assert load_onnx(tmp_path / "ours.onnx").get_metadata_prop("aaronnet.digest") is None
+    assert not caplog.text
+    load_onnx(tmp_path / "foreign.onnx")
+    assert "foreign.onnx has no digest" in caplog.text
+
+
+def test_what_is_no_configuration_is_refused_in_a_model():
+    for value in ("{", "3", "{}", json.dumps(TINY.to_dict() | {"input_bits": 6.0})):
+        made = ModelWrapper(onnx.load_from_string(with_property("aaronnet.config", value)))
+        with pytest.raises(BadInput, match=r"the model's aaronnet\.config"):
+            read_metadata(made)
