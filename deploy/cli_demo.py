@@ -43,4 +43,6 @@ def demo(
     if json:
         write_json(json, report)
     print_summary(report)
-    console.print(f"report: {out / 'report.html'} and {out / 'report.json'}", soft_wrap=True)
+    console.print(
+        f"report: {out / 'report.html'} and {out / 'report.json'}", soft_wrap=True, markup=False
+    )

@@ -237,6 +237,7 @@ class Package:
         if self.bitfile is not None:
             return self.bitfile
         if self.virtual_overlay.is_file():
+            _check_virtual(self.virtual_overlay)
             return self.virtual_overlay
         raise BadInput(
             f"{self.folder} holds no bitfile: build it with Vivado (--to bitfile), or start a "
@@ -345,6 +346,32 @@ def _files_below(folder: Path, prefix: str) -> Iterator[str]:
                 yield name
             elif name != VIRTUAL:
                 yield from _files_below(folder, f"{name}/")
+
+
+@dataclass(frozen=True)
+class _Virtual:
+    """The virtual board's .bit and .hwh, by their SHA-256."""
+
+    bit: Digest
+    hwh: Digest
+
+
+def virtual_digests(bit: Path) -> Path:
+    """Return where the digests of a virtual board's .bit and .hwh are."""
+    return bit.with_suffix(".json")
+
+
+def _check_virtual(bit: Path) -> None:
+    """Raise BadInput if a virtual board's overlay is not the one that it wrote."""
+    try:
+        wanted = record(_Virtual, read_json(virtual_digests(bit)))
+        for path, digest in ((bit, wanted.bit), (bit.with_suffix(".hwh"), wanted.hwh)):
+            if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+                raise ValueError(f"{path.name} was changed")
+    except (BadInput, ValueError, OSError) as error:
+        raise BadInput(
+            f"{bit.parent} is damaged ({error}); start the virtual board again: it makes it anew"
+        ) from error
 
 
 @dataclass(frozen=True)

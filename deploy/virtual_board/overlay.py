@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from deploy.board.package import Package
+from deploy.board.package import Package, virtual_digests
 from deploy.board.registers import COUNTERS, WIZARD
 from models.errors import BadInput
-from models.files import atomic
+from models.files import atomic, write_json
 
 SPAN = 0x1_0000
 MARK = "aaronnet virtual board"
@@ -91,13 +91,16 @@ def write_overlay(package: Package) -> Path:
     for stale in path.parent.glob("*.bit"):
         # Of an earlier manifest; a file by another name is not ours.
         if stale != path and re.fullmatch("[0-9a-f]{12}", stale.stem):
-            stale.with_suffix(".hwh").unlink(missing_ok=True)
-            stale.unlink(missing_ok=True)
+            for old in (stale, stale.with_suffix(".hwh"), virtual_digests(stale)):
+                old.unlink(missing_ok=True)
     hwh = hardware_handoff(package)
     with atomic(path.with_suffix(".hwh")) as temporary:
         temporary.write_text(hwh)
+    bits = bitstream(package, hwh)
+    digests = {"bit": hashlib.sha256(bits), "hwh": hashlib.sha256(hwh.encode())}
+    write_json(virtual_digests(path), {name: one.hexdigest() for name, one in digests.items()})
     with atomic(path) as temporary:
-        temporary.write_bytes(bitstream(package, hwh))
+        temporary.write_bytes(bits)
     return path
 
 

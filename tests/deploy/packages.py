@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from deploy.board.driver import quantize
-from deploy.board.package import Package, read_package, seal
+from deploy.board.package import Package, read_package, seal, virtual_digests
 from deploy.board.packing import unpack, word_bytes
 from deploy.board.radioml import CLASSES, SNRS
 from deploy.virtual_board.accelerator import Accelerator, Run, timed
@@ -152,6 +152,15 @@ def change_manifest(folder: Path, **changes: Any) -> None:
     """Change keys of a package's manifest, digests and all."""
     path = folder / "manifest.json"
     path.write_text(json.dumps(seal(json.loads(path.read_text()) | changes)))
+
+
+def change_handoff(package: Package, old: str, new: str) -> None:
+    """Change the virtual overlay's .hwh, its digest too."""
+    handoff, digests = package.overlay.with_suffix(".hwh"), virtual_digests(package.overlay)
+    handoff.write_text(handoff.read_text().replace(old, new))
+    facts = json.loads(digests.read_text())
+    facts["hwh"] = hashlib.sha256(handoff.read_bytes()).hexdigest()
+    digests.write_text(json.dumps(facts))
 
 
 def other_fold(manifest: dict[str, Any], datatype: str, lanes: int) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The driver: quantizing, checks, and every batch size through the unmodified pynq."""
 
 import json
+import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from models.quantizers import input_quantizer
 from tests.deploy.packages import (
     MANIFEST,
     ToyAccelerator,
+    change_handoff,
     make_package,
     needs_board_env,
     other_fold,
@@ -94,17 +97,32 @@ def test_the_board_must_be_the_packages(package: Package) -> None:
 
 def test_the_clock_must_be_the_bitfiles(package: Package, tmp_path: Path) -> None:
     check_clock(package)
-    handoff = package.overlay.with_suffix(".hwh")
-    text = handoff.read_text()
-    try:
-        handoff.write_text(text.replace("250.000", "100.000"))
-        with pytest.raises(BadInput, match="built for 100 MHz, the package says 250 MHz"):
-            check_clock(package)
-        handoff.write_text(text[:300])
-        with pytest.raises(BadInput, match="cannot be read"):
-            check_clock(package)
-    finally:
-        handoff.write_text(text)
+    copy = read_package(shutil.copytree(package.folder, tmp_path / "package"))
+    change_handoff(copy, "250.000", "100.000")
+    with pytest.raises(BadInput, match="built for 100 MHz, the package says 250 MHz"):
+        check_clock(copy)
+    change_handoff(copy, "EDKSYSTEM", "EDK")
+    change_handoff(copy, "</EDK>", "")
+    with pytest.raises(BadInput, match="cannot be read"):
+        check_clock(copy)
+
+
+def test_a_virtual_overlay_is_used_as_it_was_written(package: Package, tmp_path: Path) -> None:
+    copy = read_package(shutil.copytree(package.folder, tmp_path / "package"))
+    draw, refused = random.Random(3), 0
+    for path in sorted(copy.overlay.parent.iterdir()):
+        data = path.read_bytes()
+        for bit in draw.sample(range(8 * len(data)), 40):
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(BadInput, match="start the virtual board again") as raised:
+                check_clock(copy)
+            assert "\n" not in str(raised.value)
+            refused += 1
+        path.write_bytes(data)
+    assert refused == 120
+    check_clock(copy)
 
 
 def test_a_changed_file_is_found(changed: tuple[Path, dict]) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.board.data_file import open_frames, rows_to_test
 from deploy.board.errors import BadInput
-from deploy.board.package import VIRTUAL, Package, read_package
+from deploy.board.package import Package, read_package
 from deploy.board.power import PowerMeter
 from deploy.board.radioml import CLASSES, FRAME, read_index
 from deploy.board.split import official_split
@@ -39,6 +39,7 @@ from tests.deploy.packages import (
     BOARD_PYTHON,
     ROOT,
     ToyAccelerator,
+    change_handoff,
     change_manifest,
     needs_board_env,
     run_client,
@@ -242,8 +243,7 @@ def test_the_wrong_board(package: Package, tmp_path: Path) -> None:
 @needs_board_env
 def test_the_wrong_clock(package: Package, tmp_path: Path) -> None:
     folder = copied(package, tmp_path)
-    (overlay,) = (folder / VIRTUAL).glob("*.hwh")
-    overlay.write_text(overlay.read_text().replace("250.000", "125.000"))
+    change_handoff(read_package(folder), "250.000", "125.000")
     with serve(Board(package, ToyAccelerator(package)), ADDRESS):
         assert_one_line(run_validate(folder), 2, "125 MHz, the package says 250 MHz")
 
