@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from build.layout import HDL, MARKER, PACKAGE, REPORT, graph_after
+from deploy.board.records import read_json
+from deploy.board.records import record as checked
 from models.errors import BadInput
 from models.files import existing_file, write_json
 
@@ -23,11 +25,31 @@ class FinishedBuild:
     report: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Performance:
+    clock_mhz: float
+    cycles_per_frame: float
+
+    def __post_init__(self) -> None:
+        if self.clock_mhz <= 0 or self.cycles_per_frame <= 0:
+            raise ValueError("clock_mhz or cycles_per_frame is not positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Report:
+    """What is read of a build's report."""
+
+    network: str
+    board: str
+    part: str
+    performance: _Performance
+
+
 def open_build(folder: Path) -> FinishedBuild:
     """Open a build's folder.
 
     Raises:
-        BadInput: it is no build, or one without HDL.
+        BadInput: it is no build, one without HDL, or its report or graph is damaged.
     """
     from build.source import load_graph
 
@@ -36,8 +58,14 @@ def open_build(folder: Path) -> FinishedBuild:
     graph = graph_after(folder, HDL)
     if not graph.exists():
         raise BadInput(f"{folder} has no HDL; build it again with --to hdl")
-    report = json.loads(existing_file(folder / REPORT, "report").read_text())
-    return FinishedBuild(folder, load_graph(graph), report["performance"]["clock_mhz"], report)
+    report = read_json(existing_file(folder / REPORT, "report"))
+    try:
+        needed = checked(_Report, report, others=True)
+    except ValueError as error:
+        raise BadInput(
+            f"{folder / REPORT} is no build's report: {error}; build it again"
+        ) from error
+    return FinishedBuild(folder, load_graph(graph), needed.performance.clock_mhz, report)
 
 
 def record(opened: FinishedBuild, name: str, facts: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from qonnx.core.modelwrapper import ModelWrapper
 
 from build.environment import quiet, setup
+from build.folding_file import read_folding
 from build.layout import GENERATED, HDL, MARKER, NETWORK, STREAMED, graph_after
 from build.source import Source, load_graph, open_source
 from build.stimuli import sample_frames, synthetic_frames
@@ -25,7 +26,7 @@ from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
 from models.console import Bar
 from models.errors import BadInput
-from models.files import existing_file, writable_folder, write_json
+from models.files import writable_folder, write_json
 
 TUNED = "tuned"
 
@@ -103,7 +104,7 @@ def build(
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
     if folding is not None and folding != TUNED:
-        existing_file(folding, "folding file")
+        read_folding(folding)
     out = Path(out).absolute()
     clear(out)
     writable_folder(out)

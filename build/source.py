@@ -4,6 +4,8 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import google.protobuf.message
+import onnx
 import torch
 from qonnx.core.modelwrapper import ModelWrapper
 
@@ -52,7 +54,27 @@ def open_source(given: str | Path | Checkpoint) -> Source:
 
 
 def load_graph(path: str | Path) -> ModelWrapper:
-    """Read a step's graph from a build's folder and make its operators known."""
+    """Read a step's graph from a build's folder and make its operators known.
+
+    Raises:
+        BadInput: there is none, or it is no ONNX file.
+    """
+    model = read_graph(path)
     setup(Path(path).parent.parent / GENERATED)
     importlib.import_module("build.rtl.specialize")
-    return ModelWrapper(str(existing_file(path, "graph")))
+    return model
+
+
+def read_graph(path: str | Path) -> ModelWrapper:
+    """Read a graph that a build wrote.
+
+    Raises:
+        BadInput: there is none, or it is no ONNX file.
+    """
+    try:
+        graph = onnx.load(existing_file(path, "graph"))
+    except (google.protobuf.message.Error, OSError, ValueError) as error:
+        raise BadInput(f"graph {path} is damaged; build it again") from error
+    if not graph.graph.node:
+        raise BadInput(f"graph {path} is empty; build it again")
+    return ModelWrapper(graph)

@@ -1,6 +1,5 @@
 """Folding in place of FINN's `step_target_fps_parallelization`: least resources, not first fit."""
 
-import json
 from pathlib import Path
 
 from finn.builder.build_dataflow_config import DataflowBuildConfig
@@ -20,9 +19,10 @@ from build.folding import (
     fastest_fitting,
     units,
 )
+from build.folding_file import read_folding
 from models.config import FRAME_LENGTH
 from models.errors import BadInput
-from models.files import existing_file, write_json
+from models.files import write_json
 
 
 class ApplyFolding(Transformation):
@@ -88,21 +88,6 @@ def _over(folding: Folding, board: Board) -> str:
     share = {kind: folding.resources[kind] / board.resources[kind] for kind in COUNTED}
     worst = max(share, key=share.__getitem__)
     return f"{folding.resources[worst]:,} of the {board.resources[worst]:,} {worst} of {board.name}"
-
-
-def read_folding(path: Path) -> dict[str, dict[str, int]]:
-    """Read a folding JSON.
-
-    Raises:
-        BadInput: it is missing or no folding file.
-    """
-    try:
-        content = json.loads(existing_file(path, "folding file").read_text())
-        if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-            raise ValueError("not a JSON object of objects")
-    except ValueError as error:
-        raise BadInput(f"{path} is no folding file: {error}") from error
-    return content
 
 
 def step_search_folding(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:

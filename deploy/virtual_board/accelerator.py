@@ -112,9 +112,9 @@ class GraphAccelerator(Accelerator):
             # FINN's modules cannot be imported without a folder for what they might generate.
             setup(Path(folder))
             importlib.import_module("build.rtl.specialize")
-            from qonnx.core.modelwrapper import ModelWrapper
+            from build.source import read_graph
 
-            self.package, self.model = package, ModelWrapper(str(package.graph))
+            self.package, self.model = package, read_graph(package.graph)
 
     def run(self, frames: np.ndarray) -> Run:
         """Execute the graph on one transfer's frames."""
