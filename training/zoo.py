@@ -48,6 +48,7 @@ def add(
     if not name or Path(name).name != name:
         raise BadInput(f"{name!r} is no name for a checkpoint")
     loaded = checkpoints.load(path)
+    config = loaded.config.changed(name=name)  # as `checkpoints.load` names it
     if missing := [key for key in ("data_label", *KEPT) if key not in loaded.info]:
         raise BadInput(f"{path} does not say its {', '.join(missing)}; train it with `aaronnet`")
     cost = inference_cost(loaded)
@@ -59,7 +60,7 @@ def add(
     measured = evaluate(loaded, data, device=device, progress=progress)
     card = {
         "name": name,
-        "config": loaded.config.changed(name=name).to_dict(),  # as `checkpoints.load` names it
+        "config": config.to_dict(),
         "data_label": loaded.data_label,
         "tested_on": f"{measured.frames} test frames of {measured.data}",
         "accuracy": measured.accuracy,
@@ -73,9 +74,10 @@ def add(
         "sha256": sha256(path),
     }
     target = folder / f"{name}.pth"
-    with atomic(target) as temporary:
-        shutil.copyfile(path, temporary)
-    write_json(target.with_suffix(".json"), card)
+    # Neither appears before both are whole: a checkpoint without its card is no entry.
+    with atomic(target) as checkpoint, atomic(target.with_suffix(".json")) as text:
+        shutil.copyfile(path, checkpoint)
+        write_json(text, card)
     return card
 
 

@@ -100,3 +100,14 @@ def test_the_zoos_own_cards_fit_their_checkpoints():
 
 def test_learning_curve_of_nothing():
     assert learning_curve([]) == []
+
+
+def test_no_checkpoint_appears_without_its_card(trained, tmp_path):
+    write_dataset(tmp_path / "data.h5", 2, 7, jobs=1)
+    folder = tmp_path / "zoo"
+    (folder / "mine.json").mkdir(parents=True)  # in the way of the card
+    with pytest.raises(BadInput, match="cannot write"):
+        add(trained, "mine", tmp_path / "data.h5", folder=folder)
+    assert [path.name for path in folder.iterdir()] == ["mine.json"]
+    with pytest.raises(BadInput, match="no name"):
+        add(trained, "mine [x]", tmp_path / "none.h5", folder=folder)
