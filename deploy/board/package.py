@@ -380,8 +380,8 @@ class _Shapes:
 
     idt: tuple[str, ...]
     odt: tuple[str, ...]
-    idma_names: tuple[str, ...]
-    odma_names: tuple[str, ...]
+    idma_names: tuple[Identifier]  # FINN's own: on Alveo cards other ones than elsewhere
+    odma_names: tuple[Identifier]
     ishape_normal: tuple[tuple[int, ...], ...]
     oshape_normal: tuple[tuple[int, ...], ...]
     ishape_folded: tuple[tuple[int, ...], ...]
@@ -413,7 +413,6 @@ def _check_settings(path: Path, manifest: _Manifest) -> None:
     for port, letter in ((manifest.input, "i"), (manifest.output, "o")):
         wanted = {
             "dt": f"DataType['{port.datatype.name}']",
-            "dma_names": port.dma,
             "shape_normal": port.normal,
             "shape_folded": port.folded,
             "shape_packed": port.packed,

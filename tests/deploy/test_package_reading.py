@@ -252,7 +252,7 @@ def test_no_malformed_design_reaches_the_compiler(
     "change",
     [
         *({"top": "a; b"}, {"sources": {"--exe": ""}}, {"sources": {"../x.sv": ""}}),
-        *({"sources": {"a b.sv": ""}}, {"values": {"a": "b);system("}}, {"tied": ["x=1,y"]}),
+        *({"sources": {"a b.sv": ""}}, {"values": {"a": "b);system("}}),
         {"ports": [Port('in0", 8, 0}); std::abort(); //', 8)]},
     ],
 )
