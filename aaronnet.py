@@ -31,6 +31,7 @@ import training.cli_data
 import training.cli_evaluate
 import training.cli_quantize
 import training.cli_zoo
+from models.children import end_on_sigterm
 from models.errors import BadInput, CheckFailed
 
 LIBRARIES = ("torch", "brevitas", "qonnx", "onnx", "numpy", "lightning", "finn-plus")
@@ -98,6 +99,7 @@ def main() -> None:
     """Run the command line and exit."""
     # A pipe that closes early (`| head`) is no error of ours.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    end_on_sigterm()
     arguments = sys.argv[1:]
     quiet = [argument for argument in arguments if argument not in ("-v", "--verbose")]
     if len(quiet) == len(arguments):

@@ -61,8 +61,9 @@ def build(
     """
     from build import flow
     from build.stimuli import verification_frames
-    from models.files import write_json
+    from models.files import check_target, write_json
 
+    check_target(json)
     frames = None if data is None else verification_frames(data)
     result = flow.build(
         network,

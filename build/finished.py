@@ -52,7 +52,9 @@ def open_build(folder: Path) -> FinishedBuild:
         BadInput: it is no build, one without HDL, or its report or graph is damaged.
     """
     from build.source import load_graph
+    from build.staging import finish
 
+    finish(folder)
     if not (folder / MARKER).is_file():
         raise BadInput(f"{folder} is no folder of `aaronnet build`: it has no {MARKER}")
     graph = graph_after(folder, HDL)

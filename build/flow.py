@@ -6,12 +6,12 @@ graph is executed and compared with the network (`build/verify.py`).
 
 import functools
 import importlib
-import shutil
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qonnx.core.modelwrapper import ModelWrapper
@@ -20,13 +20,17 @@ from build.environment import quiet, setup
 from build.folding_file import read_folding
 from build.layout import GENERATED, HDL, MARKER, NETWORK, STREAMED, graph_after
 from build.source import Source, load_graph, open_source
+from build.staging import staged
 from build.stimuli import sample_frames, synthetic_frames
 from build.xilinx import check_tools, find_vivado
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
 from models.console import Bar
 from models.errors import BadInput
-from models.files import writable_folder, write_json
+from models.files import write_json
+
+if TYPE_CHECKING:
+    from build.verify import Verifier
 
 TUNED = "tuned"
 
@@ -72,7 +76,8 @@ def build(
     Args:
         given: a checkpoint, its file (.pth), or a QONNX file (.onnx).
         board: a name that `build.boards` lists.
-        out: folder for everything; a former build there is replaced.
+        out: folder for everything. A former build there is replaced in the end; until then, and if
+            this one fails, it stays. Other files there stay in any case.
         to: "estimate", "hdl", "stitched" or "bitfile" (the last two need Vivado).
         fps: frames/s to reach with the least resources; without it and `folding` the fastest
             folding up to the line rate that fits the board comfortably.
@@ -83,7 +88,7 @@ def build(
         size_fifos: simulate the HDL and give FIFOs the depths that keep the pace; without it all
             have the least.
         frames: float32 (N, 2, 1024) to verify with, best over all SNRs; synthetic ones otherwise.
-        verbose: let the libraries print; their words are in OUT/build_dataflow.log anyway.
+        verbose: let the libraries print; their words are in OUT/libraries.log anyway.
         alter: called with each step's name and graph before verification; for tests that inject
             faults.
 
@@ -91,13 +96,14 @@ def build(
         the graph and the report; see `build.build_report` for its keys.
 
     Raises:
-        BadInput: the board, the network, the rate, the folding or the tools do not allow it;
-            nothing has been built then.
-        CheckFailed: a step's graph computes something else than the network.
+        BadInput: the board, the network, the rate, the folding or the tools do not allow it, or
+            `out` holds files of a build's names that no build of ours made; nothing has changed.
+        CheckFailed: a step's graph computes something else than the network; OUT/verification
+            holds the tensors, and nothing else has changed.
     """
     if fps is not None and folding is not None:
         raise BadInput("give either --fps or --folding, not both")
-    if fps is not None and fps <= 0:
+    if fps is not None and not 0 < fps < math.inf:
         raise BadInput(f"frames/s must be positive, not {fps:g}")
     if size_fifos and to != "hdl":
         raise BadInput("--size-fifos simulates generated HDL: it goes with --to hdl")
@@ -105,13 +111,12 @@ def build(
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
     if folding is not None and folding != TUNED:
         read_folding(folding)
-    out = Path(out).absolute()
-    clear(out)
-    writable_folder(out)
-    with quiet(out / "libraries.log", verbose):
-        setup(out / GENERATED)
+    out = Path(out).resolve()
+    with staged(out) as new, quiet(new / "libraries.log", verbose):
+        setup(new / GENERATED)
         from build.boards import find_board
         from build.finn_config import TARGETS, Request
+        from build.verify import Verifier
 
         if to not in TARGETS:
             raise BadInput(f"unknown target {to!r}; choose one of {', '.join(TARGETS)}")
@@ -133,20 +138,17 @@ def build(
         if frames is None:
             frames = synthetic_frames()
         check_frames(frames)
-        try:
-            seconds, verifier = run(source, request, out, frames, verbose, alter)
-        except BadInput:
-            clear(out)
-            raise
+        verifier = Verifier(source.model, frames, out / "verification", source.network)
+        seconds = run(source, request, new, verifier, verbose, alter)
         from build import build_report
 
-        facts = build_report.collect(source, request, out, verifier.results)
-        build_report.write(facts, request, out)
-        last = graph_after(out, list(seconds)[-1])
+        facts = build_report.collect(source, request, new, verifier.results)
+        build_report.write(facts, request, new)
         if to != "estimate":
-            _package(source, request, facts, out)
-    write_json(out / MARKER, {"seconds": seconds, "to": to, "board": request.board.name})
-    return BuildResult(out, last, facts, seconds)
+            _package(source, request, facts, new)
+        write_json(new / MARKER, {"seconds": seconds, "to": to, "board": request.board.name})
+    setup(out / GENERATED)
+    return BuildResult(out, graph_after(out, list(seconds)[-1]), facts, seconds)
 
 
 def tuned_folding(source: Source, board: str) -> Path:
@@ -189,17 +191,6 @@ def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> 
     write_package(source, request, facts, out, graph, samples, label, stitched)
 
 
-def clear(out: Path) -> None:
-    """Remove what a build leaves in its folder; other files there stay."""
-    for name in ("finn", "intermediate_models", "report", "package", "driver", "bitfile"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in (
-        *("build.json", "report.json", "folding.json", "finn_build.yaml", "balance.png"),
-        *("network.onnx", "build_dataflow.log", "template_specialize_layers_config.json"),
-    ):
-        (out / name).unlink(missing_ok=True)
-
-
 def check_frames(frames: np.ndarray) -> None:
     """Raise BadInput unless `frames` is a float array (N, 2, 1024) of at least one frame."""
     shape = np.shape(frames)
@@ -211,24 +202,22 @@ def run(
     source: Source,
     request: Any,
     out: Path,
-    frames: np.ndarray,
+    verifier: "Verifier",
     verbose: bool,
     alter: Callable[[str, ModelWrapper], ModelWrapper] | None,
-) -> tuple[dict[str, float], Any]:
-    """Run the builder with verification around every step; see `build`.
+) -> dict[str, float]:
+    """Run the builder in the folder `out` with verification around every step; see `build`.
 
     Returns:
-        wall time of each step, and the verifier with its results.
+        wall time of each step.
     """
     import finn.builder.build_dataflow as builder
     from finn.util.exception import FINNUserError
 
     from build.finn_config import builder_config
-    from build.verify import Verifier
 
     # FINN's builder resolves names; ours must be known before graphs are read.
     importlib.import_module("build.rtl.specialize")
-    verifier = Verifier(source.model, frames, out / "verification", source.network)
     config = builder_config(request, out)
     steps = builder.resolve_build_steps(config)
     seconds: dict[str, float] = {}
@@ -275,7 +264,7 @@ def run(
         raise problem
     if status:
         raise KeyboardInterrupt
-    return seconds, verifier
+    return seconds
 
 
 def needs_check(step: str) -> bool:

@@ -26,6 +26,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.execute import output_of, trace
+from build.staging import free_name
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
 from models.errors import CheckFailed
@@ -266,7 +267,7 @@ class Verifier:
         """
         seen = observe(model, self.frames)
         if deviation := self.locate(model, seen, step not in REWRITING):
-            path = self.folder / f"{step}.npz"
+            path = free_name(self.folder / f"{step}.npz")
             with atomic(path) as temporary:
                 np.savez_compressed(
                     temporary,

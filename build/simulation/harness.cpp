@@ -8,6 +8,7 @@
 // Sources read packed words from FILE, sinks and taps write them. STALL is the chance in 1/1024
 // that a side pauses after a clock cycle, BURST the longest pause. Facts go to stdout as JSON.
 // Data files that the design itself reads are looked up in the working directory.
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -82,7 +83,7 @@ static std::vector<uint8_t> read_file(const std::string& name) {
 static void write_file(const std::string& name, const void* bytes, size_t size) {
     FILE* file = fopen(name.c_str(), "wb");
     if (!file || fwrite(bytes, 1, size, file) != size || fclose(file)) {
-        fprintf(stderr, "cannot write %s\n", name.c_str());
+        fprintf(stderr, "cannot write %s: %s\n", name.c_str(), strerror(errno));
         exit(3);
     }
 }

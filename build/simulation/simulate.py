@@ -1,6 +1,5 @@
 """Simulate a stitched accelerator on frames: results, timing, FIFO levels, every stream."""
 
-import concurrent.futures
 import dataclasses
 import os
 import time
@@ -13,6 +12,7 @@ from onnx import NodeProto
 
 from build.simulation.stitch import Accelerator, Link
 from build.simulation.verilate import Collect, Feed, Result, build, run
+from models.children import in_threads
 from models.errors import CheckFailed
 
 CHUNK = 8  # frames a run: enough for steady state, small enough to spread over processes
@@ -99,8 +99,7 @@ def simulate(
         advance(len(chunk))
         return result
 
-    with concurrent.futures.ThreadPoolExecutor(min(processes, len(chunks))) as pool:
-        results = list(pool.map(one, range(len(chunks))))
+    results = in_threads(one, range(len(chunks)), min(processes, len(chunks)))
     finished = time.monotonic()
 
     def words(link: Link) -> np.ndarray:

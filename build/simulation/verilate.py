@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from deploy.board.records import FileName, Identifier
+from models import children
 from models.cache_folder import alone, cache_folder
+from models.children import workspace
 from models.errors import BadInput, CheckFailed
-from models.files import sha256, writable_folder
+from models.files import atomic, sha256, writable_folder, write_text
 
 HARNESS = Path(__file__).parent / "harness.cpp"
 
@@ -170,8 +171,7 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
     with alone(folder):
         # Another process may have built it while this one waited.
         if not _whole(executable):
-            for left in folder.parent.glob(f"{digest}*/"):  # by a killed process, or damaged
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
             command = [binary, *flags, "--build-jobs", str(jobs or os.cpu_count() or 1)]
             _compile(design, header, command, environment, folder)
     return executable
@@ -189,8 +189,7 @@ def _compile(
     design: Design, header: str, command: list[str], environment: dict[str, str], folder: Path
 ) -> None:
     """Build the simulator beside `folder`, which appears with all that is in it."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as name:
-        work = Path(name)
+    with workspace(folder.parent, "building-") as work:
         for file, text in design.sources.items():
             (work / file).write_text(text)
         (work / "ports.h").write_text(header)
@@ -198,11 +197,11 @@ def _compile(
         command += ["--top-module", design.top, "--Mdir", "obj", "-o", "simulation"]
         command += ["-CFLAGS", f"-I{work}"]
         command += [file for file in design.sources if not file.endswith(".svh")] + ["harness.cpp"]
-        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+        done = children.run(command, work, environment)
         log = done.stdout + done.stderr
         if done.returncode != 0:
             kept = folder.with_suffix(".log")
-            kept.write_text(log)
+            write_text(kept, log)
             errors = [line for line in log.splitlines() if "rror" in line] or log.splitlines()
             raise CheckFailed(f"Verilator cannot build {design.top}: {errors[0]} (log: {kept})")
         finished = work / "finished"
@@ -249,8 +248,7 @@ def run(
             see `Result.failure`.
     """
     taps = taps or {}
-    with tempfile.TemporaryDirectory(prefix="aaronnet-sim-") as name:
-        work = Path(name)
+    with workspace(cache_folder() / "runs", "running-") as work:
         for file, contents in (files or {}).items():
             contents = contents.encode() if isinstance(contents, str) else contents
             (work / file).write_bytes(contents)
@@ -258,7 +256,7 @@ def run(
         if limit is not None:
             command += ["--limit", str(limit)]
         for port, feed in sources.items():
-            np.ascontiguousarray(feed.data, dtype=np.uint8).tofile(work / f"{port}.in")
+            (work / f"{port}.in").write_bytes(np.asarray(feed.data, np.uint8).tobytes())
             pauses = [str(round(feed.stall * 1024)), str(max(feed.burst, 1))]
             command += ["--source", port, f"{port}.in", *pauses]
         for port, collect in sinks.items():
@@ -267,8 +265,8 @@ def run(
         for port, words in taps.items():
             command += ["--tap", port, f"{port}.out", str(words)]
         command += ["--watch"] if watch else []
-        command += ["--wave", str(wave.resolve())] if wave is not None else []
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        command += ["--wave", "wave.fst"] if wave is not None else []
+        done = children.run(command, work)
         # The design's own $error and $warning messages share stdout with the facts.
         start = done.stdout.rfind('{"cycles"')
         if done.returncode != 0 or start < 0:
@@ -276,6 +274,9 @@ def run(
             said = next((line for line in lines if "rror" in line), lines[-1])
             raise CheckFailed(f"the simulator stopped with code {done.returncode}: {said}")
         facts: dict[str, Any] = json.loads(done.stdout[start:])
+        if wave is not None:
+            with atomic(wave) as temporary:
+                shutil.copyfile(work / "wave.fst", temporary)
         data = {
             port: np.fromfile(work / f"{port}.out", np.uint8).reshape(-1, widths[port] // 8)
             for port in [*sinks, *taps]

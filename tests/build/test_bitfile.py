@@ -112,7 +112,7 @@ def test_what_an_alveo_link_needs_is_named_before_any_work(to_bitfile, monkeypat
     monkeypatch.delenv("XILINX_XRT", raising=False)
     with pytest.raises(BadInput, match=r"PLATFORM_REPO_PATHS \(.*\) and XILINX_XRT \(source"):
         to_bitfile("U250")
-    assert not (tmp_path / "out" / "intermediate_models").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_shell_makes_whole_megahertz_only(to_bitfile):

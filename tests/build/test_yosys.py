@@ -48,7 +48,7 @@ def test_kernels_map_to_what_they_promise(tmp_path, monkeypatch):
     found = synthesise(unit(converter), {}, "xcup")
     assert 0.5 < found["LUT"] / converter.resources().lut < 2
     # From the cache: no Yosys.
-    monkeypatch.setattr("build.yosys.subprocess", None)
+    monkeypatch.setattr("build.yosys.run", None)
     assert synthesise(unit(converter), {}, "xcup") == found
 
 
