@@ -380,8 +380,8 @@ class _Shapes:
 
     idt: tuple[str, ...]
     odt: tuple[str, ...]
-    idma_names: tuple[Identifier]  # FINN's own: on Alveo cards other ones than elsewhere
-    odma_names: tuple[Identifier]
+    idma_names: tuple[str]  # empty for Alveo cards
+    odma_names: tuple[str]
     ishape_normal: tuple[tuple[int, ...], ...]
     oshape_normal: tuple[tuple[int, ...], ...]
     ishape_folded: tuple[tuple[int, ...], ...]

@@ -265,7 +265,9 @@ def test_a_design_of_odd_names_is_none(change: dict[str, Any]) -> None:
 def test_settings_are_the_manifests(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     for key, value in shapes_of(manifest).items():
-        for wrong in (None, [], value * 2, [[1, 2]], ["DataType['INT3']"], "x"):
+        # FINN's settings for Alveo cards leave the DMAs' names empty.
+        other = [] if "dma" in key else [["DataType['INT3']"]]
+        for wrong in (None, [], value * 2, [[1, 2]], "x", *other):
             settings = settings_of(manifest)
             settings["driver_information"]["io_shape_dict"][key] = wrong
             (folder / "settings.json").write_text(json.dumps(settings))
