@@ -268,16 +268,21 @@ def fastest_fitting(
     limit = max(at_least, *(unit.fastest for unit in chain))
     paces = sorted({option.cycles for unit in chain for option in unit.options})
     paces = [limit, *(pace for pace in paces if pace > limit)]
-    low, high, best = 0, len(paces) - 1, None
-    # More clocks never need more resources, so the boundary can be bisected.
-    while low <= high:
-        middle = (low + high) // 2
-        folding = cheapest(chain, board, paces[middle])
-        if folding.fits(board, share):
-            best, high = folding, middle - 1
-        else:
-            low = middle + 1
-    return best
+
+    def might_fit(cycles: int) -> bool:
+        """Whether each resource fits on its own: cheap to tell, and no folding fits without."""
+        return all(
+            sum(
+                min(o.resources[kind] for o in unit.options if o.cycles <= cycles) for unit in chain
+            )
+            <= share * board.resources[kind]
+            for kind in COUNTED
+        )
+
+    # Not to be bisected: with more clocks the cheapest has a smaller sum of shares, and may still
+    # take more of one resource.
+    candidates = (cheapest(chain, board, pace) for pace in paces if might_fit(pace))
+    return next((folding for folding in candidates if folding.fits(board, share)), None)
 
 
 def check_folding(model: ModelWrapper, attributes: dict[str, Attributes], source: str) -> None:

@@ -143,6 +143,22 @@ def test_fastest_fitting_is_at_the_limit_of_the_board(network):
     assert fastest_fitting(chain, device, 0.0001) is None
 
 
+def test_more_clocks_may_need_more_of_one_resource():
+    """At 20 and 30 clocks the cheapest is all DSPs, too many; the fastest fits."""
+    from build.folding import Option, Unit, fastest_fitting
+
+    device = board()
+
+    def option(cycles, lut, dsp):
+        shares = {"LUT": lut, "DSP": dsp, "BRAM_18K": 0}
+        amounts = {kind: int(share * device.resources[kind]) for kind, share in shares.items()}
+        return Option({"n": {"PE": 60 // cycles}}, cycles, amounts, 1, 1)
+
+    options = (option(10, 0.6, 0.6), option(20, 0, 0.8), option(30, 0, 0.75))
+    found = fastest_fitting([Unit("n", options, (24, 4, True))], device, 0.7)
+    assert found is not None and found.cycles == 10
+
+
 def test_boards_too_small_are_named(network):
     from dataclasses import replace
 

@@ -4,7 +4,7 @@ import pytest
 
 from build.rtl.kernel import wrapper
 from build.rtl.kernels import DepthwiseVVU, WidthConverter, WindowMax
-from build.yosys import SHIFTX, count, primitives, synthesise
+from build.yosys import count, primitives, synthesise
 from models.errors import CheckFailed
 
 
@@ -23,7 +23,6 @@ def test_primitives_are_declared_without_contents():
         assert f"module {name}" in text
     assert text.count("endmodule") == 3
     assert "always" not in text and "assign" not in text
-    assert "$bmux" in SHIFTX
 
 
 def unit(kernel):
@@ -88,3 +87,22 @@ def test_what_the_cache_remembers_is_checked(tmp_path, monkeypatch):
         assert synthesise(*given) == first
         assert cached.read_text() == whole
     assert len(runs) == 7
+
+
+DELAY = """module accelerator(input clk, input [3:0] d, a, output [3:0] q);
+    for(genvar i = 0; i < 4; i++) begin
+        logic [15:0] shift;
+        always_ff @(posedge clk) shift <= {shift[14:0], d[i]};
+        assign q[i] = shift[a];
+    end
+endmodule
+"""
+
+
+@pytest.mark.slow
+def test_a_variable_delay_is_shift_registers(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    found = synthesise({"delay.sv": DELAY}, {}, "xcup")
+    assert (found["SRL"], found["FF"]) == (4, 0)
+    monkeypatch.setattr("build.yosys.SHIFTX", "module unused(); endmodule")
+    assert synthesise({"delay.sv": DELAY}, {}, "xcup")["SRL"] == 0, "else SHIFTX may go"
