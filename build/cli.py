@@ -8,6 +8,9 @@ import typer
 
 from models.cli import DATA, Json, complete_network
 
+SPARSE_TO = ("estimate", "hdl")
+"""Targets that a sparse build reaches at once."""
+
 
 def complete_board(incomplete: str) -> list[str]:
     """Return the boards that a shell offers."""
@@ -28,6 +31,10 @@ def build(
     board: Annotated[
         str, typer.Option(help="See `aaronnet boards`.", autocompletion=complete_board)
     ] = "ZCU104",
+    style: Annotated[
+        str,
+        typer.Option(help="dense: FINN+'s multipliers; sparse: adders for each nonzero weight."),
+    ] = "dense",
     to: Annotated[
         str, typer.Option(help="How far: estimate, hdl, stitched or bitfile.")
     ] = "estimate",
@@ -61,10 +68,28 @@ def build(
     """
     from build import flow
     from build.stimuli import verification_frames
+    from models.errors import BadInput
     from models.files import check_target, write_json
 
     check_target(json)
+    if style not in ("dense", "sparse"):
+        raise BadInput(f"unknown style {style!r}; choose dense or sparse")
     frames = None if data is None else verification_frames(data)
+    if style == "sparse":
+        dense = {"--fps": fps, "--folding": folding, "--logits": logits}
+        dense |= {"--size-fifos": size_fifos, "--layers": layers, "--to": to not in SPARSE_TO}
+        if given := [option for option, value in dense.items() if value]:
+            raise BadInput(
+                f"{', '.join(given)} and --style sparse do not go together: it has one rate, ends "
+                "in the class and always writes its HDL"
+            )
+        from build.sparse.sparse_build import build_sparse, show
+
+        result = build_sparse(network, board, out, clock=clock, frames=frames, verbose=_verbose())
+        if json:
+            write_json(json, result.report)
+        show(result.report)
+        return
     result = flow.build(
         network,
         board,

@@ -1,7 +1,9 @@
 """Commands on a build's RTL: `simulate` and `synth`."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,14 +58,24 @@ def simulate(
         if path is not None:
             check_target(path)
     opened = open_build(folder)
+    run: Callable[..., dict[str, Any]]
+    if opened.sparse:
+        from build.sparse.sparse_sim import simulate_sparse
+
+        if fast or size_fifos:
+            raise BadInput(
+                "--fast and --size-fifos are about FINN's modules: a sparse build has none"
+            )
+        run = simulate_sparse
+    else:
+        run = functools.partial(simulate_build, fast=fast)
     chosen = choose_frames(frames, data)
     with Bar("simulate", len(chosen.x)) as progress:
-        facts = simulate_build(
+        facts = run(
             opened,
             chosen.x,
             chosen.classes,
             per_node=nodes,
-            fast=fast,
             stall=stall,
             seed=seed,
             processes=processes,
@@ -99,7 +111,7 @@ def simulate(
         rows.append(("  least, endless", f"{found['least']}, {found['endless']}"))
         rows.append(("  FIFO bits", found["bits"]))
     print_table(f"RTL of {facts['network']} on {facts['board']}", ["", "value"], rows)
-    if nodes:
+    if nodes and facts["stalls"]:
         print_table(
             "Most blocked streams (share of cycles)",
             ["from", "to", "blocked", "starved"],
@@ -134,12 +146,17 @@ def synth(
     if family is None:
         family = "xc7" if opened.report["part"].startswith("xc7") else "xcup"
     with Bar("synthesise") as progress:
-        facts = synthesise_build(opened, family, processes, progress)
+        if opened.sparse:
+            from build.sparse.sparse_sim import synthesise_sparse
+
+            facts = synthesise_sparse(opened, family)
+        else:
+            facts = synthesise_build(opened, family, processes, progress)
     record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)
     title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"
-    if nodes:
+    if nodes and facts["nodes"]:
         print_table(
             title,
             ["node", *KINDS, "estimated LUT", "DSP", "BRAM_18K"],

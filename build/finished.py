@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from build.layout import HDL, MARKER, PACKAGE, REPORT, graph_after
+from build.layout import GENERATED, HDL, MARKER, NETWORK, PACKAGE, REPORT, graph_after
 from deploy.board.records import read_json
 from deploy.board.records import record as checked
 from models.errors import BadInput
@@ -20,9 +20,14 @@ class FinishedBuild:
     """A folder that `aaronnet build --to hdl` (or further) left."""
 
     folder: Path
-    model: "ModelWrapper"  # with generated HDL
+    model: "ModelWrapper"  # with generated HDL; of a sparse build the network as exported
     clock_mhz: float
     report: dict[str, Any]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether it is one of `--style sparse`."""
+        return self.report.get("style") == "sparse"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +56,16 @@ def open_build(folder: Path) -> FinishedBuild:
     Raises:
         BadInput: it is no build, one without HDL, or its report or graph is damaged.
     """
+    from build.environment import setup
     from build.source import load_graph
     from build.staging import finish
+    from models.export import load_onnx
 
     finish(folder)
     if not (folder / MARKER).is_file():
         raise BadInput(f"{folder} is no folder of `aaronnet build`: it has no {MARKER}")
-    graph = graph_after(folder, HDL)
+    sparse = read_json(folder / MARKER).get("style") == "sparse"
+    graph = folder / NETWORK if sparse else graph_after(folder, HDL)
     if not graph.exists():
         raise BadInput(f"{folder} has no HDL; build it again with --to hdl")
     report = read_json(existing_file(folder / REPORT, "report"))
@@ -67,7 +75,11 @@ def open_build(folder: Path) -> FinishedBuild:
         raise BadInput(
             f"{folder / REPORT} is no build's report: {error}; build it again"
         ) from error
-    return FinishedBuild(folder, load_graph(graph), needed.performance.clock_mhz, report)
+    clock = needed.performance.clock_mhz
+    if sparse:
+        setup(folder / GENERATED)
+        return FinishedBuild(folder, load_onnx(graph), clock, report)
+    return FinishedBuild(folder, load_graph(graph), clock, report)
 
 
 def record(opened: FinishedBuild, name: str, facts: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,44 @@ if TYPE_CHECKING:
     from build.simulation.stitch import Accelerator
 
 
+@dataclass(frozen=True)
+class Ends:
+    """The accelerator's two ends as a driver has to know them.
+
+    Attributes:
+        input: dma, datatype, and the shapes normal, folded and packed (in bytes) of what goes in.
+        output: the same of what comes out.
+        quantizer: step, minimum and maximum of the integers that go in.
+        scale: what one of the integers that come out stands for.
+    """
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+    quantizer: dict[str, Any]
+    scale: float
+
+
+def ends_of(model: ModelWrapper) -> Ends:
+    """Return the ends of a graph in FINN's hardware layers."""
+    quantizer = json.loads(model.get_metadata_prop(INPUT_PROPERTY))
+    return Ends(
+        _port(model, True),
+        _port(model, False),
+        {key: quantizer[key] for key in ("step", "minimum", "maximum")},
+        json.loads(model.get_metadata_prop(OUTPUT_PROPERTY))["scale"],
+    )
+
+
 def write_package(
     source: Source,
     request: Request,
     facts: dict[str, Any],
     out: Path,
-    graph: Path,
+    graph: Path | None,
     samples: dict[str, np.ndarray],
     label: str,
     stitched: "Accelerator | None" = None,
+    ends: Ends | None = None,
 ) -> Path:
     """Write `OUT/package/`, manifest last.
 
@@ -52,11 +82,12 @@ def write_package(
         request: what was built.
         facts: the build's report.
         out: the build's folder.
-        graph: the last step's graph, in FINN's hardware layers.
+        graph: the last step's graph, in FINN's hardware layers; None where there is none.
         samples: X float32 (N, 1024, 2), Y (N, 24), Z (N, 1) as in RadioML's file, and
             predicted (N,), the network's classes.
         label: where the samples come from.
         stitched: the accelerator's RTL, where this build generated it.
+        ends: of the accelerator; by default the graph's.
 
     Returns:
         the package's folder.
@@ -66,20 +97,19 @@ def write_package(
     folder = out / PACKAGE
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = ModelWrapper(str(graph))
+    if ends is None:
+        ends = ends_of(ModelWrapper(str(graph)))
     with h5py.File(folder / SAMPLES, "w") as file:
         for name, values in samples.items():
             file[name] = values
         file.attrs["label"] = label
-    shutil.copy(graph, folder / GRAPH)
-    quantizer = json.loads(model.get_metadata_prop(INPUT_PROPERTY))
-    scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY))["scale"]
-    ports = {"input": _port(model, True), "output": _port(model, False)}
+    if graph is not None:
+        shutil.copy(graph, folder / GRAPH)
     built = out / "driver" / SETTINGS
     if built.exists():
         shutil.copy(built, folder)
     else:
-        write_json(folder / SETTINGS, _driver_settings(request, ports))
+        write_json(folder / SETTINGS, _driver_settings(request, ends))
     bitfile = _copy_bitfile(out, folder)
     if stitched is not None:
         write_rtl(stitched, folder / RTL)
@@ -98,13 +128,13 @@ def write_package(
         "part": request.board.part,
         "clock_mhz": request.clock,
         "input": {
-            **ports["input"],
-            "quantizer": {key: quantizer[key] for key in ("step", "minimum", "maximum")},
+            **ends.input,
+            "quantizer": ends.quantizer,
         },
         "output": {
-            **ports["output"],
+            **ends.output,
             "kind": "logits" if request.logits else "class",
-            "scale": scale,
+            "scale": ends.scale,
         },
         "performance": {
             "cycles_per_frame": performance["cycles_per_frame"],
@@ -114,7 +144,7 @@ def write_package(
         "samples": {"file": SAMPLES, "label": label},
         "bitfile": bitfile,
         "rtl": None if stitched is None else RTL,
-        "graph": GRAPH,
+        "graph": None if graph is None else GRAPH,
         "files": {
             path.relative_to(folder).as_posix(): sha256(path)
             for path in sorted(folder.rglob("*"))
@@ -163,11 +193,10 @@ def packed_shape(datatype: BaseDataType, folded: tuple[int, ...]) -> tuple[int, 
     return finnpy_to_packed_bytearray(zeros, datatype, True, True).shape
 
 
-def _driver_settings(request: Request, ports: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _driver_settings(request: Request, ends: Ends) -> dict[str, Any]:
     """Return the accelerator as FINN's `MakePYNQDriver` describes it to its driver."""
-    taken, given = ports["input"], ports["output"]
     shapes: dict[str, Any] = {"num_inputs": 1, "num_outputs": 1}
-    for letter, port in (("i", taken), ("o", given)):
+    for letter, port in (("i", ends.input), ("o", ends.output)):
         shapes[f"{letter}dt"] = [f"DataType['{port['datatype']}']"]
         shapes[f"{letter}dma_names"] = [port["dma"]]
         for form in ("normal", "folded", "packed"):

@@ -41,6 +41,7 @@ ROOMS = {
         "training.synthesis",
         "build.rtl",
         "build.simulation",
+        "build.sparse",
         "build.steps",
     },
     "build.rtl": {"models", "build"},

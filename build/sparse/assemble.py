@@ -6,6 +6,7 @@ A free-running pipeline without back-pressure between `sparse_source`, which hol
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,29 @@ ROOM = 16
 CLASS_BITS = 8
 
 
+@dataclass(frozen=True)
+class Sparse:
+    """What `compile_network` made.
+
+    Attributes:
+        accelerator: the modules put together.
+        clocks: from one frame to the next, if the input keeps up.
+        latency: clocks from a frame's first word to its class in an empty pipeline.
+        adders: two-input adders of all matrices.
+    """
+
+    accelerator: Accelerator
+    clocks: int
+    latency: int
+    adders: int
+
+
 @dataclass
 class _Top:
-    """The top module as it grows: what the next module takes is `raw`, valid with `valid`."""
+    """The top module as it grows: what the next module takes is `raw`, valid with `valid`.
+
+    `last` is the clock of the frame's last valid word there, `spacing` the clocks of a position.
+    """
 
     network: Network
     sources: dict[str, str] = field(default_factory=dict)
@@ -40,6 +61,9 @@ class _Top:
     valid: str = ""
     graph: AdderGraph | None = None  # of the layer before
     raw_bits: int = 0
+    last: int = 0
+    spacing: int = 1
+    adders: int = 0
 
     def stream(self, name: str, tensor: Tensor, bits: int, signed: bool, wires: str) -> None:
         """Add a layer's result: a stream that the simulation records."""
@@ -66,11 +90,12 @@ class _Top:
     def module(self, module: Module, name: str, bits: int) -> None:
         """Add a generated module and its instance."""
         self.sources[f"{module.name}.sv"] = module.text
+        self.last += module.latency
         self.instance(module.name, name, bits)
 
 
-def compile_network(network: Network) -> Accelerator:
-    """Return the accelerator of a folded network (`fold.fold`).
+def compile_network(network: Network) -> Sparse:
+    """Return the hardware of a folded network (`fold.fold`).
 
     Raises:
         BadInput: a layer is none of those that sparse hardware computes.
@@ -124,10 +149,13 @@ def compile_network(network: Network) -> Accelerator:
                 f".LANES({after.channels}), .BITS({after.bits}), .SIGNED({int(after.signed)}), "
                 f".SIZE({layer.size}), .POSITIONS({before.positions})",
             )
+            # What is left over at the end comes after the last word.
+            top.last += 1 - before.positions % layer.size * top.spacing
+            top.spacing *= layer.size
             top.stream(layer.name, after, after.bits, after.signed, top.raw)
         else:
             _end(top, layer, before, clocks)
-    return _finished(top)
+    return Sparse(_finished(top), clocks, top.last, top.adders)
 
 
 def _begin(top: _Top, first: Linear, words: int, source: Stream) -> None:
@@ -147,6 +175,9 @@ def _begin(top: _Top, first: Linear, words: int, source: Stream) -> None:
         ".in_first(source_first), .out_data(frame_windows), .out_valid(frame_windows_valid));",
     ]
     top.raw, top.valid = "frame_windows", "frame_windows_valid"
+    # The FIFO waits for the whole frame; then its words go into the windows one a clock.
+    positions = words + 2 * before - taps + 1
+    top.last = words + 4 + taps - before + positions
 
 
 def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first: bool) -> None:
@@ -159,6 +190,7 @@ def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first:
             3 * width,
             f".WIDTH({width}), .POSITIONS({before.positions})",
         )
+        top.last += 2
     elif not first and (layer.taps, layer.padding, layer.stride) != (1, 0, 1):
         raise BadInput(
             f"{layer.name}: behind the first layer sparse hardware has windows of one position, or "
@@ -173,6 +205,7 @@ def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first:
     module = matrix_module(f"m_{layer.name}", graph, before, layer.taps, bits)
     top.module(module, layer.name, after.channels * bits)
     top.graph, top.raw_bits = graph, bits
+    top.adders += len(graph.adders)
     # What the adders leave negated the next module takes as such; a simulation sees the sums.
     negated = [term is not None and term[2] < 0 for term in graph.outputs]
     parts = [
@@ -216,6 +249,7 @@ def _end(top: _Top, layer: ArgMax, scores: Tensor, clocks: int) -> None:
         bits,
         f".LANES({scores.channels}), .BITS({scores.bits}), .SIGNED({int(scores.signed)})",
     )
+    top.last += scores.channels + 2
     top.body.append(
         f"\tsparse_sink #(.WIDTH({CLASS_BITS}), .ROOM({ROOM})) sink (.clk(ap_clk), .rst(reset), "
         f".in_data({CLASS_BITS}'d0 | {top.raw}), .in_valid({top.valid}), .out_data(out0_TDATA), "
@@ -246,22 +280,36 @@ def _finished(top: _Top) -> Accelerator:
 
 def mismatches(
     accelerator: Accelerator, network: Network, simulation: Simulation, frames: np.ndarray
-) -> dict[str, int]:
-    """Return how many words of each tensor's stream differ from the network's, by layer.
+) -> dict[str, dict[str, Any]]:
+    """Return how the stream of each tensor differs from the network's, by layer in order.
 
     Args:
         accelerator: of the network.
         network: as compiled.
         simulation: of `simulate(..., record=True)` with the frames, channels last.
         frames: integers (N, channels, length).
+
+    Returns:
+        for each layer: node, words, wrong, and of the first wrong word (if any) frame, word,
+        expected and found.
     """
     links = {link.tensor: link for link in accelerator.links if link.producer}
-    found = {}
+    facts: dict[str, dict[str, Any]] = {}
     for layer, tensor in network.trace(frames):
-        if (link := links.get(layer.name)) is not None:
-            expected = link.to_words(tensor.transpose(0, 2, 1))
-            inner = link.tensor not in simulation.outputs
-            words = simulation.streams[link.name] if inner else simulation.outputs[link.tensor]
-            words = words.reshape(-1, link.stream.lanes)
-            found[layer.name] = int((words != expected).any(axis=1).sum())
-    return found
+        if (link := links.get(layer.name)) is None:
+            continue
+        expected = link.to_words(tensor.transpose(0, 2, 1))
+        inner = link.tensor not in simulation.outputs
+        words = simulation.streams[link.name] if inner else simulation.outputs[link.tensor]
+        words = words.reshape(-1, link.stream.lanes)
+        wrong = np.flatnonzero((words != expected).any(axis=1))
+        facts[layer.name] = {"node": layer.name, "words": len(words), "wrong": len(wrong)}
+        if len(wrong):
+            frame, word = divmod(int(wrong[0]), link.words)
+            facts[layer.name] |= {
+                "frame": frame,
+                "word": word,
+                "expected": expected[wrong[0]].tolist(),
+                "found": words[wrong[0]].tolist(),
+            }
+    return facts

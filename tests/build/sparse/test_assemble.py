@@ -24,23 +24,25 @@ def simulated(network, frames, **settings):
     from build.simulation.simulate import simulate
     from build.sparse.assemble import compile_network, mismatches
 
-    accelerator = compile_network(network)
+    made = compile_network(network)
     simulation = simulate(
-        accelerator, frames.transpose(0, 2, 1), record=True, processes=1, **settings
+        made.accelerator, frames.transpose(0, 2, 1), record=True, processes=1, **settings
     )
-    return simulation, mismatches(accelerator, network, simulation, frames)
+    found = mismatches(made.accelerator, network, simulation, frames)
+    return made, simulation, {layer: facts["wrong"] for layer, facts in found.items()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_tensor_is_bit_exact_at_the_line_rate(shape):
     network = fold(random_network(**SHAPES[shape]))
     frames = random_frames(network, 12)
-    simulation, wrong = simulated(network, frames)
+    made, simulation, wrong = simulated(network, frames)
     assert len(wrong) > 8 and set(wrong.values()) == {0}
     classes = simulation.outputs["classes"].reshape(-1)
     np.testing.assert_array_equal(classes, network.classes(frames))
     # Four samples a clock and one clock between two frames.
-    assert simulation.cycles_per_frame == network.length // 4 + 1
+    assert simulation.cycles_per_frame == made.clocks == network.length // 4 + 1
+    assert simulation.latency_cycles == made.latency
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -48,7 +50,7 @@ def test_stalls_on_both_sides_change_nothing(seed):
     network = fold(random_network(**SHAPES["blocks"]))
     frames = random_frames(network, 24, seed)
     burst = (3, 40, 300, 2000)[seed]  # the longest fill every FIFO
-    _, wrong = simulated(network, frames, stall=0.2, burst=burst, seed=seed + 1)
+    _, _, wrong = simulated(network, frames, stall=0.2, burst=burst, seed=seed + 1)
     assert set(wrong.values()) == {0}
 
 
@@ -58,7 +60,7 @@ def test_a_flipped_table_bit_is_found_and_its_layer_named():
 
     network = fold(random_network(**SHAPES["blocks"]))
     frames = random_frames(network, 6)
-    accelerator = compile_network(network)
+    accelerator = compile_network(network).accelerator
     name = "layer3"
     file = f"m_{name}.sv"
     text = accelerator.design.sources[file]
@@ -70,7 +72,8 @@ def test_a_flipped_table_bit_is_found_and_its_layer_named():
     )
     simulation = simulate(broken, frames.transpose(0, 2, 1), record=True, processes=1)
     wrong = mismatches(broken, network, simulation, frames)
-    assert next(layer for layer, words in wrong.items() if words) == name
+    first = next(facts for facts in wrong.values() if facts["wrong"])
+    assert first["node"] == name and first["found"] != first["expected"]
 
 
 def test_layers_that_no_hardware_computes_are_refused():
@@ -99,7 +102,8 @@ def test_the_zoos_networks_are_bit_exact_with_and_without_stalls(name):
 
     network = fold(network_of(open_source(str(zoo.find(name))).model))
     frames = network.quantize(synthetic_frames())
-    simulation, wrong = simulated(network, frames)
+    made, simulation, wrong = simulated(network, frames)
     assert set(wrong.values()) == {0} and simulation.cycles_per_frame == 257
-    _, wrong = simulated(network, frames, stall=0.1, burst=700)
+    assert simulation.latency_cycles == made.latency
+    _, _, wrong = simulated(network, frames, stall=0.1, burst=700)
     assert set(wrong.values()) == {0}

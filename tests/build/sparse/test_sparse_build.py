@@ -1,0 +1,92 @@
+"""`aaronnet build --style sparse`, and what can be done with its folder."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models.errors import BadInput, CheckFailed
+from tests.build.small_aaronnet import frames_for, small_checkpoint
+
+pytestmark = pytest.mark.usefixtures("finn")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    from build.sparse.sparse_build import build_sparse
+
+    out = tmp_path_factory.mktemp("sparse") / "small"
+    return build_sparse(small_checkpoint(), "ZCU104", out, frames=frames_for(26))
+
+
+def test_the_package_is_what_a_board_takes(built):
+    from deploy.board.package import read_package
+
+    package = read_package(built.folder / "package")
+    assert package.graph is None and package.rtl is not None
+    assert package.performance.cycles_per_frame == 257
+    assert package.input.folded == (1, 256, 8) and package.input.packed == (1, 256, 4)
+    assert [step["mismatches"] for step in built.report["verification"]] == [0, 0, 0]
+
+
+def test_the_build_is_simulated_tensor_by_tensor(built):
+    from build.finished import open_build, record_simulation
+    from build.sparse.sparse_sim import simulate_sparse
+
+    opened = open_build(built.folder)
+    facts = simulate_sparse(opened, frames_for(6), per_node=True)
+    assert facts["mismatches"] == 0 and facts["differences"] == []
+    assert facts["nodes_compared"] > 25
+    assert facts["cycles_per_frame"] == 257
+    assert facts["latency_cycles"] == built.report["performance"]["latency_cycles"]
+    record_simulation(opened, facts)
+    manifest = json.loads((built.folder / "package" / "manifest.json").read_text())
+    assert manifest["performance"]["source"] == "simulated"
+
+
+def test_the_packages_rtl_classifies_as_the_network_does(built):
+    from build.finished import open_build
+    from build.simulation.rtl_folder import read_rtl
+    from build.simulation.verilate import Collect, Feed, build, run
+    from build.source import open_source
+    from build.sparse.from_graph import network_of
+    from build.sparse.sparse_sim import hardware_of
+
+    network = network_of(open_source(small_checkpoint()).model)
+    integers = network.quantize(frames_for(6))
+    _, made = hardware_of(open_build(built.folder))
+    (taken,) = made.accelerator.inputs
+    rtl = read_rtl(built.folder / "package" / "rtl")
+    result = run(
+        build(rtl.design),
+        {rtl.input.name: Feed(taken.stream.pack(taken.to_words(integers.transpose(0, 2, 1))))},
+        {rtl.output.name: Collect(6)},
+        widths={rtl.output.name: rtl.output.width},
+    )
+    assert not result.failure
+    np.testing.assert_array_equal(result.data[rtl.output.name][:, 0], network.classes(integers))
+
+
+def test_a_changed_weight_is_noticed_by_the_build(built, monkeypatch):
+    from build.source import open_source
+    from build.sparse import phases
+    from build.sparse.from_graph import network_of
+
+    source = open_source(small_checkpoint())
+    network = network_of(source.model)
+    layer = network.layers[4]
+    layer.weights[0, 0, np.flatnonzero(layer.weights[0, 0])[0]] += 1
+    with pytest.raises(CheckFailed, match="quant_feats_0_block_2"):
+        phases.check_lifted(network, source, frames_for(26))
+
+
+def test_options_of_the_other_style_are_refused(tmp_path):
+    from aaronnet import app
+
+    out = tmp_path / "out"
+    for options in (["--fps", "1000"], ["--logits"], ["--to", "bitfile"]):
+        arguments = ["build", "x.pth", "--style", "sparse", "-o", str(out), *options]
+        done = CliRunner().invoke(app, arguments)
+        assert isinstance(done.exception, BadInput | SystemExit), done.output
+    assert not out.exists()
