@@ -154,8 +154,8 @@ def collect(
             for kind in KINDS
         },
         "layers": rows,
-        "score": None if cost is None else cost["score"],
-        "cost": cost,
+        "score": None if cost is None else cost.score,
+        "cost": None if cost is None else cost.to_dict(),
         "comparison": {
             **EXAMPLE,
             "fps_ratio": fps / EXAMPLE["fps"],

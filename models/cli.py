@@ -156,28 +156,28 @@ def cost(
         graph = load_onnx(network)
         metadata = read_metadata(graph)
         name, data_label = graph.graph.name or network, metadata.get("data_label", "unknown")
-        facts = inference_cost(graph, network)
+        counted = inference_cost(graph, network)
     else:
         loaded = open_checkpoint(network, model, filters, **changes)
         name, data_label = loaded.config.name, loaded.data_label
-        facts = inference_cost(loaded, network)
-    facts = {"network": name, "file": network, "trained_on": data_label, **facts}
+        counted = inference_cost(loaded, network)
     if json:
-        write_json(json, facts)
+        about = {"network": name, "file": network, "trained_on": data_label}
+        write_json(json, about | counted.to_dict())
     columns = ("score", "bit_ops", "weight_bits", "macs", "nonzero_weights")
     if layers:
         print_table(
             f"{name}, by layer",
             ("layer", *columns),
             (
-                [layer["name"], *map(_shown, (layer[c] for c in columns))]
-                for layer in facts["layers"]
+                [layer.name, *(_shown(getattr(layer, column)) for column in columns)]
+                for layer in counted.layers
             ),
         )
-    rows = [[column, _shown(facts[column])] for column in columns]
-    rows.append(["compression", f"{facts['compression']:.2f}x" if facts["compression"] else "-"])
+    rows = [[column, _shown(getattr(counted, column))] for column in columns]
+    rows.append(["compression", f"{counted.compression:.2f}x" if counted.compression else "-"])
     rows.append(["trained on", data_label])
-    rows += [["warning", warning] for warning in facts["warnings"]]
+    rows += [["warning", warning] for warning in counted.warnings]
     print_table(f"{name}: official inference cost (VGG10 w8a8 = 1)", ("fact", "value"), rows)
 
 

@@ -6,6 +6,7 @@ Every multiply-accumulate counts input bits x weight bits (32 for floating point
 bits; exact zeros are free. Rules: ITU-ML5G-PS-007, `qonnx.util.inference_cost`; docs/cost.md.
 """
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from onnx import NodeProto
@@ -39,19 +40,68 @@ FREE = {
 QUANTIZERS = {"BipolarQuant", "FloatQuant", "IntQuant", "MultiThreshold", "Quant", "QuantizeLinear"}
 
 
-def inference_cost(network: Checkpoint | ModelWrapper, name: str = "the model") -> dict[str, Any]:
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer adds to the cost of a frame, sparsity discounted.
+
+    Attributes:
+        name: of its node.
+        op: its operator.
+        score: its share of the official score.
+        bit_ops: bit operations.
+        weight_bits: bits of its weights.
+        macs: multiply-accumulates.
+        nonzero_weights: weights that are counted.
+    """
+
+    name: str
+    op: str
+    score: float
+    bit_ops: int
+    weight_bits: int
+    macs: int
+    nonzero_weights: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one frame costs; the numbers are sums over `layers`, as `LayerCost` names them.
+
+    Attributes:
+        layers: in the graph's order.
+        warnings: what makes the count doubtful, in one line each.
+    """
+
+    score: float
+    bit_ops: int
+    weight_bits: int
+    macs: int
+    nonzero_weights: int
+    layers: tuple[LayerCost, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def compression(self) -> float | None:
+        """How many times cheaper than the baseline; None where nothing costs anything."""
+        return 1 / self.score if self.score else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types, fit for JSON."""
+        return {
+            **asdict(self),
+            "layers": [asdict(layer) for layer in self.layers],
+            "warnings": list(self.warnings),
+            "compression": self.compression,
+            "unsupported": [],  # what is not counted is refused
+        }
+
+
+def inference_cost(network: Checkpoint | ModelWrapper, name: str = "the model") -> Cost:
     """Count what one frame costs.
 
     Args:
         network: a checkpoint, or an ONNX/QONNX graph as `models.export.load_onnx` reads it.
         name: what to call the graph in messages.
-
-    Returns:
-        `score`, `bit_ops`, `weight_bits`, `macs` (sparsity discounted), `nonzero_weights`,
-        `compression` (how many times cheaper than the baseline), `unsupported` (empty),
-        `warnings` (lines on what makes the count doubtful) and `layers`: a list of dicts with
-        `name`, `op`, `bit_ops`, `weight_bits`, `macs`, `nonzero_weights` and `score`, the layer's
-        share of the score.
 
     Raises:
         BadInput: the graph holds an operator that the rules do not count; names it and its node.
@@ -67,18 +117,12 @@ def inference_cost(network: Checkpoint | ModelWrapper, name: str = "the model") 
         counted = qonnx_inference_cost(model, discount_sparsity=True, cost_breakdown=True)
     except Exception as error:
         raise BadInput(f"{name} cannot be counted: {first_line(error)}") from error
-    layers = [
-        {"name": _original_name(node, names), "op": node.rsplit("_", 1)[0], **_facts(cost)}
+    layers = tuple(
+        LayerCost(_original_name(node, names), node.rsplit("_", 1)[0], **_counts(cost))
         for node, cost in counted["node_cost"].items()
-    ]
-    facts = _facts(counted["total_cost"])
-    return {
-        **facts,
-        "compression": 1 / facts["score"] if facts["score"] else None,
-        "unsupported": [],
-        "warnings": _warnings(model, counted["node_cost"]),
-        "layers": layers,
-    }
+    )
+    warnings = _warnings(model, counted["node_cost"])
+    return Cost(layers=layers, warnings=warnings, **_counts(counted["total_cost"]))
 
 
 def _uncounted(model: ModelWrapper) -> str:
@@ -101,19 +145,19 @@ def _called(node: NodeProto) -> str:
     return node.name or node.output[0]
 
 
-def _warnings(model: ModelWrapper, costs: dict[str, dict[str, Any]]) -> list[str]:
+def _warnings(model: ModelWrapper, costs: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     """Return what speaks against the count, in one line each."""
     quantizers = sum(node.op_type in QUANTIZERS for node in model.graph.node)
     products = [key for cost in costs.values() for key in cost if key.startswith("op_mac_")]
     if quantizers and products and set(products) == {"op_mac_FLOAT32_FLOAT32"}:
-        return [
+        return (
             f"all layers count as FLOAT32 although the graph holds {quantizers} quantizers: "
-            "none of them stands where the official counter sees it"
-        ]
-    return []
+            "none of them stands where the official counter sees it",
+        )
+    return ()
 
 
-def _facts(cost: dict[str, Any]) -> dict[str, Any]:
+def _counts(cost: dict[str, Any]) -> dict[str, Any]:
     bit_ops, weight_bits = cost["total_bops"], cost["total_mem_w_bits"]
     return {
         "score": 0.5 * bit_ops / BASELINE_BIT_OPS + 0.5 * weight_bits / BASELINE_WEIGHT_BITS,

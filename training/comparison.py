@@ -52,7 +52,7 @@ def measure(
     networks = []
     for path, name, checkpoint in zip(paths, _names(paths, loaded), loaded, strict=True):
         measured = evaluate(checkpoint, data, device=device, progress=progress)
-        cost = inference_cost(checkpoint, str(path))
+        cost = inference_cost(checkpoint, str(path)).to_dict()
         cost.pop("layers")
         networks.append(
             {

@@ -157,8 +157,8 @@ def _test(flags: argparse.Namespace, data: Any, log: Log) -> None:
     log(f"accuracy {measured.accuracy:.4f} over all SNRs ({measured.frames} frames)")
     cost = inference_cost(loaded)
     log(
-        f"inference cost score {cost['score']:.6f} (bit operations {cost['bit_ops']}, weight bits "
-        f"{cost['weight_bits']}, nonzero weights {cost['nonzero_weights']})"
+        f"inference cost score {cost.score:.6f} (bit operations {cost.bit_ops}, weight bits "
+        f"{cost.weight_bits}, nonzero weights {cost.nonzero_weights})"
     )
 
 

@@ -111,7 +111,7 @@ class Towards:
         if done >= self.iterations or (rows and rows[-1].score <= self.score):
             return None
         parent = weights(done - 1)
-        now = rows[-1].score if rows else inference_cost(parent)["score"]
+        now = rows[-1].score if rows else inference_cost(parent).score
         goal = self.score * (now / self.score) ** (1 - 1 / (self.iterations - done))
         return Step(done - 1, fraction_for_score(parent, goal, self.method))
 

@@ -114,9 +114,9 @@ def importance(
 def prices(checkpoint: Checkpoint) -> list[float]:
     """Return what one weight adds to the official score, for each prunable layer."""
     price = {
-        layer["name"].rsplit(".", 1)[0]: layer["score"] / layer["nonzero_weights"]
-        for layer in inference_cost(checkpoint)["layers"]
-        if layer["nonzero_weights"]
+        layer.name.rsplit(".", 1)[0]: layer.score / layer.nonzero_weights
+        for layer in inference_cost(checkpoint).layers
+        if layer.nonzero_weights
     }
     # A layer without a weight left has no price, and nothing that one could be asked for.
     return [price.get(name.removesuffix(".weight"), 1) for name, _ in prunable(checkpoint.network)]

@@ -137,7 +137,7 @@ def quantize(
     def measured(name: str, network: Checkpoint) -> Candidate:
         with Bar(f"testing {name}") as progress:
             evaluation = evaluate(network, source, device=device, progress=progress)
-        return Candidate(name, network, evaluation, inference_cost(network)["score"])
+        return Candidate(name, network, evaluation, inference_cost(network).score)
 
     parent = original.info.get("sha256", "")
     if config.hardware_form:

@@ -53,10 +53,8 @@ def add(
         raise BadInput(f"{path} does not say its {', '.join(missing)}; train it with `aaronnet`")
     cost = inference_cost(loaded)
     largest = zoo.LARGEST_SCORE.get(name)
-    if largest is not None and cost["score"] > largest:
-        raise CheckFailed(
-            f"{name} may cost {largest} at most, and {path} costs {cost['score']:.6f}"
-        )
+    if largest is not None and cost.score > largest:
+        raise CheckFailed(f"{name} may cost {largest} at most, and {path} costs {cost.score:.6f}")
     measured = evaluate(loaded, data, device=device, progress=progress)
     card = {
         "name": name,
@@ -66,7 +64,10 @@ def add(
         "accuracy": measured.accuracy,
         "snrs": measured.snrs,
         "accuracy_per_snr": measured.accuracy_per_snr,
-        **{key: cost[key] for key in ("score", "compression", "nonzero_weights", "bit_ops")},
+        "score": cost.score,
+        "compression": cost.compression,
+        "nonzero_weights": cost.nonzero_weights,
+        "bit_ops": cost.bit_ops,
         "parameters": parameters(loaded.network),
         **{key: loaded.info[key] for key in KEPT},
         "learning_curve": learning_curve(loaded.info.get("history", [])),

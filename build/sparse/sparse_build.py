@@ -129,7 +129,7 @@ def _report(
              "positions": tensor.positions, "bits": tensor.bits}
             for layer, tensor in zip(network.layers, network.tensors[1:], strict=True)
         ],
-        "score": None if cost is None else cost["score"],
+        "score": None if cost is None else cost.score,
         "cost": cost,
         "verification": verification,
     }  # fmt: skip

@@ -161,7 +161,7 @@ class Demo:
         loaded = checkpoints.load(path)
         with Bar(f"testing {loaded.config.name}") as told:
             accuracy = evaluate(loaded, self.data, progress=told)
-        return {"accuracy": accuracy.to_dict(), "cost": inference_cost(loaded)}
+        return {"accuracy": accuracy.to_dict(), "cost": inference_cost(loaded).to_dict()}
 
 
 def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:

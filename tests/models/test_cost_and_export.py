@@ -62,24 +62,25 @@ def foreign(path, op="Relu", batch=1, domain=""):
 @pytest.mark.parametrize(("name", "score"), PUBLISHED.items())
 def test_published_scores_are_met_to_six_digits(published, name, score):
     facts = inference_cost(checkpoint.load(published(name)))
-    assert round(facts["score"], 6) == score
-    assert facts["unsupported"] == []
-    assert facts["compression"] == pytest.approx(1 / score, rel=1e-4)
+    assert round(facts.score, 6) == score
+    assert facts.compression == pytest.approx(1 / score, rel=1e-4)
     if name == "AaronNet32plusplus":
         # 6 x 6 bits, but the depthwise layers read floating point: 32 x 6 (reference.md)
-        assert facts["bit_ops"] == 230282 * 36 + 24889 * 32 * 6
-        assert facts["nonzero_weights"] == 3160
+        assert facts.bit_ops == 230282 * 36 + 24889 * 32 * 6
+        assert facts.nonzero_weights == 3160
 
 
 def test_layers_add_up_to_the_total(facts):
     for key in ("score", "bit_ops", "weight_bits", "macs", "nonzero_weights"):
-        assert sum(layer[key] for layer in facts["layers"]) == pytest.approx(facts[key])
-    assert facts["layers"][0]["name"] == "expand.branch1.0.Conv"
+        assert sum(getattr(layer, key) for layer in facts.layers) == pytest.approx(
+            getattr(facts, key)
+        )
+    assert facts.layers[0].name == "expand.branch1.0.Conv"
 
 
 def test_exact_zeros_are_exported_and_cost_nothing(graph, facts):
-    (dense,) = (layer for layer in facts["layers"] if layer["name"] == "classifier.0.Gemm")
-    assert dense["nonzero_weights"] == 4 * 4  # one of the five rows of four was zeroed
+    (dense,) = (layer for layer in facts.layers if layer.name == "classifier.0.Gemm")
+    assert dense.nonzero_weights == 4 * 4  # one of the five rows of four was zeroed
     assert not graph.get_initializer("classifier.0.weight_quant.Quant_param0")[0].any()
 
 
@@ -135,13 +136,13 @@ def test_export_is_deterministic_and_says_where_it_came_from(tmp_path, tiny, gra
     assert metadata["config"] == TINY.to_dict()
     assert metadata["checkpoint_sha256"] == tiny.info["sha256"]
     assert metadata["data_label"] == "synthetic"
-    assert inference_cost(model)["score"] == facts["score"]
+    assert inference_cost(model).score == facts.score
 
 
 def test_a_third_partys_model_is_counted(tmp_path):
     facts = inference_cost(load_onnx(foreign(tmp_path / "m.onnx")))
-    assert facts["macs"] == facts["nonzero_weights"] == 5
-    assert facts["bit_ops"] == 5 * 32 * 32
+    assert facts.macs == facts.nonzero_weights == 5
+    assert facts.bit_ops == 5 * 32 * 32
     assert read_metadata(load_onnx(tmp_path / "m.onnx")) == {}
 
 

@@ -71,7 +71,7 @@ def test_what_is_free_counts_nothing(tmp_path, op):
     inputs = ["x", *(item.name for item in constants)]
     node = helper.make_node(op, inputs, ["y"], name="it", **attributes)
     facts = inference_cost(model_of(tmp_path, [node], constants))
-    assert (facts["score"], facts["layers"], facts["warnings"]) == (0, [], [])
+    assert (facts.score, facts.layers, facts.warnings) == (0, (), ())
 
 
 def test_hardtanh_and_mean_of_old_opsets_are_free(tmp_path):
@@ -80,7 +80,7 @@ def test_hardtanh_and_mean_of_old_opsets_are_free(tmp_path):
         helper.make_node("ReduceMean", ["a"], ["b"], axes=[2]),
         helper.make_node("Squeeze", ["b"], ["y"], axes=[2]),
     ]
-    assert inference_cost(model_of(tmp_path, nodes, opset=9))["score"] == 0
+    assert inference_cost(model_of(tmp_path, nodes, opset=9)).score == 0
 
 
 def weights(name, *shape):
@@ -129,8 +129,8 @@ def asymmetric(zero):
 
 def test_quantizers_that_the_counter_does_not_see_are_warned_of(tmp_path, cli):
     facts = inference_cost(model_of(tmp_path, *asymmetric(0.0), shape=(1, 3)))
-    assert facts["warnings"] == []
-    assert facts["bit_ops"] == 2048 * 3 * 4 * 4
+    assert facts.warnings == ()
+    assert facts.bit_ops == 2048 * 3 * 4 * 4
     model_of(tmp_path, *asymmetric(3.0), shape=(1, 3))
     shown = cli("cost", tmp_path / "m.onnx", "--json", tmp_path / "c.json").stdout
     facts = json.loads((tmp_path / "c.json").read_text())

@@ -51,9 +51,7 @@ REFERENCE = np.clip(np.rint(FRAME / 0.25), -8, 7) * 0.75
 
 @pytest.mark.parametrize(("name", "score"), LEGACY.items())
 def test_the_challenges_files_have_their_published_scores(shared, name, score, recwarn):
-    assert (
-        round(inference_cost(load_onnx(shared / f"legacy-onnx/{name}.onnx"))["score"], 6) == score
-    )
+    assert round(inference_cost(load_onnx(shared / f"legacy-onnx/{name}.onnx")).score, 6) == score
     assert not [str(w.message) for w in recwarn if "old-style domain" in str(w.message)]
 
 

@@ -7,6 +7,7 @@ import torch
 
 from models import checkpoint as checkpoints
 from models import zoo
+from models.cost import Cost
 from models.errors import BadInput, CheckFailed
 from models.files import sha256
 from models.networks import build_network
@@ -77,7 +78,9 @@ def test_a_checkpoint_without_its_card_is_reported(trained):
 
 
 def test_what_costs_too_much_or_hides_its_origin_is_refused(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.zoo.inference_cost", lambda checkpoint: {"score": 0.5})
+    monkeypatch.setattr(
+        "training.zoo.inference_cost", lambda checkpoint: Cost(0.5, 0, 0, 0, 0, (), ())
+    )
     with pytest.raises(CheckFailed, match="0.0157 at most"):
         add(trained, "aaronnet32++", tmp_path / "data.h5", folder=tmp_path / "zoo")
     with pytest.raises(BadInput, match="no name"):

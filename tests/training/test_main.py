@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models.cost import Cost
 from models.errors import BadInput, CheckFailed
 from tests.conftest import ROOT
 from training.main import DATA_FILE, parser, run
@@ -80,7 +81,7 @@ def test_train_then_prune_then_test(folder, tmp_path, monkeypatch, capsys):
 
 def weights_only_cost(checkpoint):
     count = sum(int((w != 0).sum()) for _, w in prunable(checkpoint.network))
-    return dict.fromkeys(("score", "bit_ops", "weight_bits", "nonzero_weights"), count)
+    return Cost(count, count, count, count, count, (), ())
 
 
 @pytest.mark.parametrize(

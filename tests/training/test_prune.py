@@ -1,7 +1,6 @@
 """Pruning removes what it says, keeps zeros through export, and runs can be interrupted."""
 
 from dataclasses import replace
-from typing import Any
 
 import lightning
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import NetConfig
-from models.cost import inference_cost
+from models.cost import Cost, LayerCost, inference_cost
 from models.errors import BadInput
 from models.export import to_qonnx
 from tests.tiny import TINY, ready
@@ -34,14 +33,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def cheap_cost(monkeypatch):
     """Count weights instead of exporting each checkpoint, where only the run matters."""
 
-    def cost(checkpoint: Checkpoint) -> dict[str, Any]:
+    def cost(checkpoint: Checkpoint) -> Cost:
         counts = {name: int((w != 0).sum()) for name, w in prunable(checkpoint.network)}
-        layers = [
-            {"name": name.replace("weight", "Conv"), "score": count, "nonzero_weights": count}
+        layers = tuple(
+            LayerCost(name.replace("weight", "Conv"), "Conv", *[count] * 5)
             for name, count in counts.items()
-        ]
-        names = ("score", "bit_ops", "weight_bits", "nonzero_weights")
-        return {**dict.fromkeys(names, sum(counts.values())), "layers": layers}
+        )
+        return Cost(*[sum(counts.values())] * 5, layers, ())
 
     monkeypatch.setattr("training.prune_run.inference_cost", cost)
     monkeypatch.setattr("training.prune.inference_cost", cost)
@@ -98,7 +96,7 @@ def test_zeros_are_exact_in_the_exported_graph_and_the_cost_counts_them():
             and np.array_equal(array == 0, (weight == 0).numpy())
         ]
         assert same, f"{name} with its {zeros[name]} zeros is not in the graph"
-    counted = inference_cost(model)["nonzero_weights"]
+    counted = inference_cost(model).nonzero_weights
     assert counted <= int((weights_of(cut) != 0).sum()) < 0.45 * len(weights_of(cut))
 
 
@@ -106,7 +104,7 @@ def test_fraction_for_score_meets_it_and_prunes_no_more_than_needed():
     start = fresh(WIDE)
     target = 0.006
     fraction = fraction_for_score(start, target)
-    score = inference_cost(pruned(start, fraction))["score"]
+    score = inference_cost(pruned(start, fraction)).score
     # Weights that are left but round to zero make it cheaper still.
     assert 0.9 * target < score <= target
     with pytest.raises(BadInput, match="not above"):

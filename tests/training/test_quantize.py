@@ -56,7 +56,7 @@ def test_fine_tuning_keeps_zeros_and_says_how(source, data, start, cli, tmp_path
     names = ("original", "6 bits", "6 bits, fine-tuned")
     original, calibrated, tuned = (written["networks"][name]["score"] for name in names)
     assert calibrated < original  # its depthwise inputs count 6 bits, not 32
-    assert tuned == pytest.approx(inference_cost(made)["score"])
+    assert tuned == pytest.approx(inference_cost(made).score)
 
 
 VGG = NetConfig("tiny-vgg", "vgg10", (4,) * 7, 8, 8, 8, 8)
