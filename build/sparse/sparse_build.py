@@ -130,7 +130,7 @@ def _report(
             for layer, tensor in zip(network.layers, network.tensors[1:], strict=True)
         ],
         "score": None if cost is None else cost.score,
-        "cost": cost,
+        "cost": None if cost is None else cost.to_dict(),
         "verification": verification,
     }  # fmt: skip
 
