@@ -28,7 +28,9 @@ def test_impossible_options(refused, tmp_path):
 
 @pytest.mark.parametrize("wanted", ["0", "1000000", "no_such_file.h5"])
 def test_frames_that_are_neither_a_number_nor_a_file(wanted):
-    with pytest.raises(BadInput):
+    with pytest.raises(
+        BadInput, match=f"1 and 100000 frames, not {wanted}|{wanted} does not exist"
+    ):
         choose_frames(wanted)
 
 

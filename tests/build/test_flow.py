@@ -149,7 +149,7 @@ def test_neighbours_with_unequal_folding_are_found(built, tmp_path):
 
 
 def test_streams_are_printed_only_when_asked(tmp_path, capfd):
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput, match="no such board"):
         build(small_checkpoint(), "no such board", tmp_path / "out")
     captured = capfd.readouterr()
     assert captured.out == ""
@@ -272,7 +272,7 @@ def test_published_networks_build_for_zcu104(name, published, tmp_path):
     frames = synthetic_frames()
     made = to_hardware(checkpoints.load(published(name)), 8, torch.from_numpy(frames))
     result = build(made, "ZCU104", tmp_path / "out", to="hdl", frames=frames)
-    assert all(entry["mismatches"] == 0 for entry in result.report["verification"])
+    assert {entry["mismatches"] for entry in result.report["verification"]} == {0}
     assert result.report["hls_nodes"] == []
 
 
@@ -289,4 +289,4 @@ def test_tuned_foldings_fit_their_boards(board, cycles, published, tmp_path):
     made = to_hardware(loaded, 8, torch.from_numpy(frames))
     result = build(made, board, tmp_path / "out", folding="tuned", frames=frames)
     assert result.report["performance"]["cycles_per_frame"] <= cycles
-    assert all(amount["percent"] <= 100 for amount in result.report["resources"].values())
+    assert max(amount["percent"] for amount in result.report["resources"].values()) <= 100

@@ -104,7 +104,7 @@ def test_measure_tests_and_counts_each_checkpoint(tmp_path):
 
 
 def test_nothing_to_report_on_is_refused(tmp_path):
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput, match="name at least one"):
         measure([], tmp_path / "data.h5")
     with pytest.raises(BadInput, match="does not exist"):
         measure([tmp_path / "none.pth"], tmp_path / "data.h5")
