@@ -38,6 +38,7 @@ from models.vintage import MODERNISE
 OPSET = 18  # what the flow and the cost are tested with
 INPUT_SHAPE = (1, FRAME_CHANNELS, FRAME_LENGTH)
 METADATA = "aaronnet."  # prefix of our entries in the model's properties
+MOST_BITS = 64
 
 
 class NameNodesByModule(Transformation):
@@ -213,6 +214,13 @@ def load_onnx(path: str | Path) -> ModelWrapper:
             f"model {path} has {kind} input shape ({', '.join(map(str, shape))}); "
             f"export it with the static shape {INPUT_SHAPE}"
         )
+    for node in model.get_nodes_by_op_type("Quant") + model.get_nodes_by_op_type("IntQuant"):
+        bits = model.get_initializer(node.input[3]) if len(node.input) > 3 else None
+        if bits is not None and (bits.size != 1 or not 1 <= bits.item() <= MOST_BITS):
+            raise BadInput(
+                f"model {path}: {node.name or node.op_type} quantizes to {bits.ravel()[:3]} bits; "
+                f"one number from 1 to {MOST_BITS} is expected"
+            )
     return model.transform(CentreWeights())
 
 
