@@ -14,7 +14,7 @@ PATH = re.compile(rf"(?<![\w./~-])(?:{'|'.join(FOLDERS)})/[\w./+-]*?\w\.(?:{'|'.
 FOLDER = re.compile(rf"`((?:{'|'.join(FOLDERS)})/(?:[\w.-]+/)*)`")
 TEST = re.compile(r"(?<![\w/.*])test_\w+\.py\b")
 BARE = re.compile(r"`(\w+\.(?:py|sv|jinja))`")
-DOTTED = re.compile(rf"`((?:{'|'.join(STAGES)})(?:\.\w+)+)`")
+DOTTED = re.compile(rf"`((?:{'|'.join(STAGES)})(?:\.\w+)+)(?<!\.json)(?<!\.md)`")
 
 TEXTS = sorted(
     path
