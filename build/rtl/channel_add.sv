@@ -1,4 +1,5 @@
-// Adds a constant to every channel: FOLDS words of PE lanes a position, one constant a channel.
+// Adds a constant to every channel, or multiplies by it: FOLDS words of PE lanes a position, one
+// constant a channel.
 module channel_add #(
 	int unsigned  FOLDS,
 	int unsigned  PE,
@@ -7,6 +8,7 @@ module channel_add #(
 	int unsigned  S_BITS,
 	bit           A_SIGNED,
 	bit           C_SIGNED,
+	bit           MULTIPLY = 0,
 	parameter     INIT_FILE = "",
 	parameter     RAM_STYLE = "auto"
 )(
@@ -59,7 +61,7 @@ module channel_add #(
 		uwire signed [A_BITS:0]  a = { A_SIGNED && a1[pe][A_BITS-1], a1[pe] };
 		uwire signed [C_BITS:0]  c = { C_SIGNED && c1[pe][C_BITS-1], c1[pe] };
 		always_ff @(posedge clk) begin
-			if(en)  s2[pe] <= S_BITS'(a) + S_BITS'(c);
+			if(en)  s2[pe] <= MULTIPLY? S_BITS'(a) * S_BITS'(c) : S_BITS'(a) + S_BITS'(c);
 		end
 	end : genPE
 	assign  odat = s2;

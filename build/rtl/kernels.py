@@ -334,3 +334,24 @@ class ChannelAdd(Kernel):
         """An adder for every lane and the constants in LUTs."""
         memory_bits = self.memory_depth * self.memory.used_bits
         return Resources(lut=10 + self.pe * self.output_bits + math.ceil(memory_bits / 64))
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelMul(ChannelAdd):
+    """Multiply every channel by an integer constant."""
+
+    def parameters(self) -> dict[str, int | str]:
+        """Parameters of channel_add.sv, which multiplies too."""
+        return super().parameters() | {"MULTIPLY": 1}
+
+    def reference(self, words: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
+        """Multiply by the constants of each fold."""
+        assert memory is not None
+        products = words.reshape(-1, self.folds, self.pe) * memory.reshape(self.folds, self.pe)
+        return products.reshape(-1, self.pe)
+
+    def resources(self) -> Resources:
+        """Partial products in LUTs for every lane, and the constants."""
+        multiplier = self.input_bits * self.constant_bits
+        memory_bits = self.memory_depth * self.memory.used_bits
+        return Resources(lut=10 + self.pe * multiplier + math.ceil(memory_bits / 64))

@@ -7,11 +7,11 @@ width converter. A saved model that holds such nodes needs `register` before it 
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from finn.custom_op.fpgadataflow import rtl as rtl_variants
-from finn.custom_op.fpgadataflow.elementwise_binary import ElementwiseAdd
+from finn.custom_op.fpgadataflow.elementwise_binary import ElementwiseAdd, ElementwiseMul
 from finn.custom_op.fpgadataflow.hwcustomop import HWCustomOp
 from finn.custom_op.fpgadataflow.labelselect import LabelSelect
 from finn.custom_op.fpgadataflow.pool import Pool
@@ -23,7 +23,14 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import add_op_to_domain
 
 from build.rtl.kernel import Kernel, memory_image, read_memory_image, wrapper
-from build.rtl.kernels import Argmax, ChannelAdd, DepthwiseVVU, WidthConverter, WindowMax
+from build.rtl.kernels import (
+    Argmax,
+    ChannelAdd,
+    ChannelMul,
+    DepthwiseVVU,
+    WidthConverter,
+    WindowMax,
+)
 
 RTL_DOMAIN = "finn.custom_op.fpgadataflow.rtl"
 MEMORY_FILE = "memblock.dat"
@@ -268,15 +275,17 @@ class StreamingDataWidthConverter_rtl(KernelOp, StreamingDataWidthConverter):  #
         return ""
 
 
-class ChannelAdd_rtl(KernelOp, ElementwiseAdd):  # noqa: N801
-    """Integer constant added to every channel: FINN's ElementwiseAdd with a constant side."""
+class ChannelOp(KernelOp):
+    """Integer constant and stream, channel by channel: FINN's elementwise with a constant side."""
+
+    computes: ClassVar[type[ChannelAdd]]
 
     def kernel(self) -> ChannelAdd:
-        """Return the channel-wise adder."""
+        """Return the channel-wise kernel."""
         data, constant = _data_and_constant(self)
         a, c = self.get_input_datatype(data), self.get_input_datatype(constant)
         shape = self.get_normal_output_shape()
-        return ChannelAdd(
+        return self.computes(
             channels=int(shape[-1]),
             positions=int(np.prod(shape[:-1])),
             pe=self.get_nodeattr("PE"),
@@ -298,24 +307,36 @@ class ChannelAdd_rtl(KernelOp, ElementwiseAdd):  # noqa: N801
 
     @staticmethod
     def obstacle(node: HWCustomOp, model: ModelWrapper) -> str:
-        """Explain why the channel-wise adder cannot do the node; empty if it can."""
+        """Explain why the channel-wise kernel cannot do the node; empty if it can."""
         inputs = node.onnx_node.input
         constant = [model.get_initializer(name) is not None for name in inputs]
         if constant != [False, True]:
-            return "it does not add a constant on its right-hand side"
+            return "it has no constant on its right-hand side"
         types = [node.get_input_datatype(0), node.get_input_datatype(1), node.get_output_datatype()]
         if not all(map(is_plain_integer, types)):
             return f"it does not compute with integers: {[t.name for t in types]}"
         channels = int(node.get_normal_output_shape()[-1])
         size = model.get_initializer(inputs[1]).size
         if size not in (1, channels):
-            return f"it adds {size} constants to {channels} channels"
+            return f"it has {size} constants for {channels} channels"
         if list(node.get_normal_input_shape(0)) != list(node.get_normal_output_shape()):
             return "it broadcasts its input"
         return ""
 
 
-def _data_and_constant(node: ElementwiseAdd) -> tuple[int, int]:
+class ChannelAdd_rtl(ChannelOp, ElementwiseAdd):  # noqa: N801
+    """Integer constant added to every channel."""
+
+    computes = ChannelAdd
+
+
+class ChannelMul_rtl(ChannelOp, ElementwiseMul):  # noqa: N801
+    """Every channel multiplied by an integer constant."""
+
+    computes = ChannelMul
+
+
+def _data_and_constant(node: Any) -> tuple[int, int]:
     """Return which input is the stream and which the constant."""
     return (0, 1) if node.get_nodeattr("lhs_style") == "input" else (1, 0)
 
@@ -326,6 +347,7 @@ KERNEL_OPS: dict[str, type[KernelOp]] = {
     "LabelSelect": LabelSelect_rtl,
     "StreamingDataWidthConverter": StreamingDataWidthConverter_rtl,
     "ElementwiseAdd": ChannelAdd_rtl,
+    "ElementwiseMul": ChannelMul_rtl,
 }
 """FINN's abstract op -> the op of our kernel."""
 

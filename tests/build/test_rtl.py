@@ -6,7 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from build.rtl.kernel import Kernel, Stream, memory_image, read_memory_image, wrapper
-from build.rtl.kernels import Argmax, ChannelAdd, DepthwiseVVU, WidthConverter, WindowMax
+from build.rtl.kernels import (
+    Argmax,
+    ChannelAdd,
+    ChannelMul,
+    DepthwiseVVU,
+    WidthConverter,
+    WindowMax,
+)
 from tests.build.kernel_bench import random_words, simulate
 
 
@@ -45,6 +52,9 @@ KERNELS: dict[str, Kernel] = {
     "add_fold": ChannelAdd(24, 2, 3, 18, True, 14, True, 20, True),
     "add_unsigned": ChannelAdd(4, 2, 4, 6, False, 5, False, 7, False),
     "add_mixed": ChannelAdd(4, 2, 1, 6, False, 5, True, 8, True),
+    "mul_fold": ChannelMul(24, 2, 3, 14, True, 6, False, 20, True),
+    "mul_unsigned": ChannelMul(4, 2, 4, 6, False, 5, False, 11, False),
+    "mul_signed": ChannelMul(4, 2, 1, 6, True, 5, True, 11, True),
 }
 
 
