@@ -33,6 +33,9 @@ COUNTED = ("LUT", "DSP", "BRAM_18K")
 COMFORTABLE = 0.7
 """Share of a resource up to which a design still routes (finn.util.platforms, Xilinx's advice)."""
 
+PARALLEL_POSITIONS = 4
+"""Positions from which on FINN's generator of whole windows has a counter to build."""
+
 Attributes = dict[str, int]
 
 
@@ -111,13 +114,15 @@ def foldings(node: HWCustomOp) -> Iterator[Attributes]:
         channels = node.get_nodeattr("Channels")
         yield from ({"PE": pe, "SIMD": 1} for pe in divisors(channels))
         # The whole window at once, for which all channels must be side by side.
-        yield {"PE": channels, "SIMD": math.prod(node.get_nodeattr("Kernel"))}
+        if math.prod(node.get_nodeattr("Dim")) >= PARALLEL_POSITIONS:
+            yield {"PE": channels, "SIMD": math.prod(node.get_nodeattr("Kernel"))}
     elif isinstance(node, Pool):
         yield from ({"PE": pe} for pe in divisors(node.get_nodeattr("Channels")))
     elif isinstance(node, ConvolutionInputGenerator):
         channels = node.get_nodeattr("IFMChannels")
         yield from ({"SIMD": simd, "parallel_window": 0} for simd in divisors(channels))
-        yield {"SIMD": channels, "parallel_window": 1}
+        if math.prod(node.get_nodeattr("OFMDim")) >= PARALLEL_POSITIONS:
+            yield {"SIMD": channels, "parallel_window": 1}
     elif isinstance(node, FMPadding):
         yield from ({"SIMD": simd} for simd in divisors(node.get_nodeattr("NumChannels")))
     elif isinstance(node, LabelSelect):
