@@ -126,7 +126,7 @@ def collect(
     sizing = finn_report(out, SIZING)
     fps = hertz / cycles
     try:
-        cost = inference_cost(source.model, source.name)
+        cost = inference_cost(source.original or source.model, source.name)
     except BadInput:
         cost = None  # the official rules do not cover every operator that FINN can build
     return {

@@ -7,6 +7,7 @@ graph is executed and compared with the network (`build/verify.py`).
 import functools
 import importlib
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from build.xilinx import check_tools, find_vivado
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
 from models.console import Bar
-from models.errors import BadInput
+from models.errors import BadInput, CheckFailed
 from models.files import write_json
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def build(
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
     if folding is not None and folding != TUNED:
         read_folding(folding)
+    with quiet(Path(os.devnull), verbose):
+        source = open_source(given)
     out = Path(out).resolve()
     with staged(out) as new, quiet(new / "libraries.log", verbose):
         setup(new / GENERATED)
@@ -121,7 +124,6 @@ def build(
         if to not in TARGETS:
             raise BadInput(f"unknown target {to!r}; choose one of {', '.join(TARGETS)}")
         chosen = find_board(board)
-        source = open_source(given)
         if folding == TUNED:
             folding = tuned_folding(source, chosen.name)
         request = Request(
@@ -139,6 +141,7 @@ def build(
             frames = synthetic_frames()
         check_frames(frames)
         verifier = Verifier(source.model, frames, out / "verification", source.network)
+        check_rewritten(source, frames, verifier.classes)
         seconds = run(source, request, new, verifier, verbose, alter)
         from build import build_report
 
@@ -149,6 +152,19 @@ def build(
         write_json(new / MARKER, {"seconds": seconds, "to": to, "board": request.board.name})
     setup(out / GENERATED)
     return BuildResult(out, graph_after(out, list(seconds)[-1]), facts, seconds)
+
+
+def check_rewritten(source: Source, frames: np.ndarray, classes: np.ndarray) -> None:
+    """Raise CheckFailed where a foreign network, as it was given, has other classes (N,)."""
+    from build.verify import graph_classes
+
+    if source.original is None:
+        return
+    if wrong := int((graph_classes(source.original, frames) != classes).sum()):
+        raise CheckFailed(
+            f"{source.name}, rewritten for the flow, has other classes than the file in "
+            f"{wrong} of {len(frames)} frames"
+        )
 
 
 def tuned_folding(source: Source, board: str) -> Path:

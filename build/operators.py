@@ -85,6 +85,18 @@ def _max_pool(attributes: Attributes, x: Array) -> Array:
     return view.max(axis=tuple(range(-len(kernel), 0)))
 
 
+def _average_pool(attributes: Attributes, x: Array) -> Array:
+    kernel = list(attributes["kernel_shape"])
+    if any(attributes.get("pads", [])):
+        raise NotImplementedError("average pooling with padding")
+    return _spatial_windows(x, attributes, kernel, 0).mean(axis=tuple(range(-len(kernel), 0)))
+
+
+def _reduce_mean(attributes: Attributes, x: Array, axes: Array | None = None) -> Array:
+    chosen = attributes["axes"] if axes is None else axes.reshape(-1)
+    return x.mean(axis=tuple(map(int, chosen)), keepdims=bool(attributes.get("keepdims", 1)))
+
+
 def _batch_norm(
     attributes: Attributes, x: Array, scale: Array, bias: Array, mean: Array, var: Array
 ) -> Array:
@@ -110,12 +122,15 @@ def _top_k(attributes: Attributes, x: Array, k: Array) -> Array:
 
 STANDARD: dict[str, Callable[..., Array]] = {
     "Add": lambda attributes, x, y: x + y,
+    "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
     "Div": lambda attributes, x, y: x / y,
     "Flatten": lambda attributes, x: x.reshape(len(x), -1),
     "Gemm": _gemm,
+    "GlobalAveragePool": lambda attributes, x: x.mean(axis=tuple(range(2, x.ndim)), keepdims=True),
     "Identity": lambda attributes, x: x,
+    "ReduceMean": _reduce_mean,
     "MatMul": lambda attributes, x, y: _matmul(x, y),
     "MaxPool": _max_pool,
     "Mul": lambda attributes, x, y: x * y,

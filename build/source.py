@@ -9,23 +9,29 @@ import onnx
 import torch
 from qonnx.core.modelwrapper import ModelWrapper
 
+from build.buildable import check_buildable
+from build.canonical import canonical
 from build.checks import check_quantized
 from build.environment import setup
 from build.layout import GENERATED
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
-from models.export import load_onnx, to_qonnx
+from models.export import load_onnx, read_metadata, to_qonnx
 from models.files import existing_file
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is built: the exported model, and the network it came from if it is ours."""
+    """What is built: the exported model, and the network it came from if it is ours.
+
+    A foreign network is also there as it was given: `original`.
+    """
 
     model: ModelWrapper
     checkpoint: Checkpoint | None
     name: str
+    original: ModelWrapper | None = None
 
     @property
     def network(self) -> torch.nn.Module | None:
@@ -41,8 +47,11 @@ def open_source(given: str | Path | Checkpoint) -> Source:
     """
     if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
         model = load_onnx(given)
-        check_quantized(model, str(given))
-        return Source(model, None, Path(given).stem)
+        known = canonical(model)
+        if not read_metadata(model):  # ours is buildable as soon as it is quantized
+            check_buildable(known, str(given))
+        check_quantized(known, str(given))
+        return Source(known, None, Path(given).stem, original=model)
     opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)
     if not opened.config.hardware_form:
         what = opened.config.name if isinstance(given, Checkpoint) else given

@@ -103,7 +103,7 @@ def _report(
 ) -> dict[str, Any]:
     hertz = request.clock * 1e6
     try:
-        cost = inference_cost(source.model, source.name)
+        cost = inference_cost(source.original or source.model, source.name)
     except BadInput:
         cost = None  # the official rules do not cover every operator
     return {
