@@ -38,6 +38,7 @@ def test_info(base, command, kind):
         for reader in READERS
         for kind in ("missing", "cut in half", "no Y", "X NaN", "Z odd")
         if (reader, kind) != ("build", "X NaN")  # it looks at a few frames only
+        and (reader != "zoo" or kind == "Z odd")  # it counts the network's cost first
     ],
 )
 def test_other_commands(base, command, reader, kind):
