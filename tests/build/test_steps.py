@@ -79,12 +79,14 @@ def test_lift_keeps_numbers_and_gives_poolings_two_dilations(built):
 def test_lifted_poolings_run_in_onnxruntime(built):
     from finn.core.onnx_exec import execute_onnx
 
-    from build.verify import graph_input
+    from build.verify import graph_classes, graph_input
 
-    model = built_graph(built, "step_lift_1d")
-    frame = graph_input(model, frames_for(1)).astype(np.float32)
-    found = execute_onnx(model, {"global_in": frame})
-    assert next(iter(found.values())).shape == (1, 1)
+    model, frames = built_graph(built, "step_lift_1d"), frames_for(8)
+    inputs = [graph_input(model, frame[None]).astype(np.float32) for frame in frames]
+    outputs = [next(iter(execute_onnx(model, {"global_in": x}).values())).item() for x in inputs]
+    expected = graph_classes(model, frames)
+    assert len(set(expected)) > 1
+    assert outputs == expected.tolist()
 
 
 def test_fold_stride_shrinks_the_first_convolution(built):
