@@ -62,8 +62,10 @@ children.end_on_sigterm()
 
 
 def test_what_a_child_leaves_behind_goes_with_it(tmp_path):
-    done = children.run(["sh", "-c", "sleep 60 & echo $!; echo said >&2; exit 3"], tmp_path)
+    command = "sleep 60 >&- 2>&- & echo $!; echo said >&2; exit 3"
+    done = children.run(["sh", "-c", command], tmp_path)
     assert done.returncode == 3 and done.stderr == "said\n"
+    wait_for(lambda: not alive(int(done.stdout)))
 
 
 def test_results_come_in_order_and_the_first_failure_ends_all(tmp_path):
