@@ -6,12 +6,14 @@ by content. The sum of the nodes leaves out what synthesis could share between t
 """
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from build.simulation.stitch import Accelerator
 
 FAMILIES = {"xcup": "UltraScale+", "xc7": "7 series"}
+LITTLE = 1 << 26  # bytes of room on a disk that Yosys may have filled
 KINDS = ("LUT", "LUTRAM", "SRL", "FF", "DSP", "BRAM_18K", "URAM")
 
 # LUTs that a distributed RAM primitive occupies (UG574, UG474).
@@ -216,6 +219,9 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
         done = run(command, work, {**os.environ, "TMPDIR": str(work)})
         if done.returncode != 0 or not (work / "stat.json").exists():
             log = done.stdout + done.stderr
+            if not log and shutil.disk_usage(work).free < LITTLE:
+                # Where it cannot write it ends without a word, and its temporary files are gone.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(kept.parent))
             write_text(kept, log)
             said = [line for line in log.splitlines() if "rror" in line] or ["no message"]
             raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")

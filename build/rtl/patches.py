@@ -22,6 +22,7 @@ from models.errors import CheckFailed
 FOLDER = Path(__file__).parent / "finn_patches"
 YOSYS = FOLDER / "yosys"
 STAMP = "patched-by-aaronnet"
+UNUSED = {"tb", "doc", "__pycache__"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,7 @@ def install(folder: Path) -> Path:
 
     Raises:
         CheckFailed: a patch does not fit.
+        OSError: as the disk is full (ENOSPC), say.
     """
     from finn.util.settings import get_settings
 
@@ -118,8 +120,13 @@ def install(folder: Path) -> Path:
         return source
     texts = {patch.file: patched(source / patch.file) for patch in patches()}
     shutil.rmtree(folder, ignore_errors=True)
-    unused = shutil.ignore_patterns("tb", "doc", "__pycache__")
-    shutil.copytree(source, folder, ignore=unused)
+    folder.mkdir(parents=True)
+    # Not shutil.copytree: of a full disk it makes an error that no longer says so.
+    for path in source.rglob("*"):
+        inside = path.relative_to(source)
+        if path.is_file() and UNUSED.isdisjoint(inside.parts):
+            (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / inside)
     for name, text in texts.items():
         (folder / name).write_text(text)
     (folder / STAMP).touch()

@@ -1,11 +1,13 @@
 """The patches fit the installed finn-rtllib, and a changed file is refused."""
 
 import dataclasses
+import errno
 
 import pytest
 
 from build.rtl import patches
 from models.errors import CheckFailed
+from tests.conftest import mounted
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +88,9 @@ def test_installed_copy_is_patched_and_finn_uses_it(tmp_path):
         assert patches.patched(copy / name) == text, "not twice"
         assert (original / name).read_text() != text
     assert patches.install(tmp_path / "other") == copy
+
+
+def test_a_full_disk_is_told(tmp_path):
+    with mounted(tmp_path / "disk", "1m") as disk, pytest.raises(OSError) as caught:
+        patches.install(disk / "lib")
+    assert caught.value.errno == errno.ENOSPC

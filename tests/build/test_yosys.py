@@ -1,11 +1,14 @@
 """Resource counts from Yosys."""
 
+import errno
+
 import pytest
 
 from build.rtl.kernel import wrapper
 from build.rtl.kernels import DepthwiseVVU, WidthConverter, WindowMax
 from build.yosys import count, primitives, synthesise
 from models.errors import CheckFailed
+from tests.conftest import mounted
 
 
 def test_cells_are_summed_to_resources():
@@ -106,3 +109,12 @@ def test_a_variable_delay_is_shift_registers(tmp_path, monkeypatch):
     assert (found["SRL"], found["FF"]) == (4, 0)
     monkeypatch.setattr("build.yosys.SHIFTX", "module unused(); endmodule")
     assert synthesise({"delay.sv": DELAY}, {}, "xcup")["SRL"] == 0, "else SHIFTX may go"
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    with mounted(tmp_path / "disk", "200k") as disk, pytest.raises(OSError) as caught:
+        monkeypatch.setenv("AARONNET_CACHE", str(disk))
+        (disk / "filler").write_bytes(bytes(164 << 10))
+        synthesise({"delay.sv": DELAY}, {}, "xcup")
+    assert caught.value.errno == errno.ENOSPC
