@@ -131,7 +131,8 @@ def train(
         gradient_clip_val=recipe.clip,
         callbacks=[*_stoppers(recipe), *_bar(progress), *callbacks, keeper],
         plugins=[WholeFiles()],
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        # An interruption while it wakes its thread may lose the call: the thread looks that often.
+        logger=TensorBoardLogger(folder, name="tensorboard", version="", flush_secs=2),
         enable_progress_bar=progress,
         enable_model_summary=False,
         enable_checkpointing=True,
