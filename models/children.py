@@ -22,6 +22,9 @@ from models.files import writable_folder
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
+TURN = 1.0
+"""Seconds of waiting at a time: a signal in the moment before a wait is heard only after it."""
+
 _groups: set["_Group"] = set()
 _lock = threading.Lock()
 
@@ -76,7 +79,7 @@ def run(
             process_group=group.leader.pid,
         ) as child:
             try:
-                texts = child.communicate()
+                texts = _communicate(child)
             except BaseException:
                 group.end()
                 raise
@@ -88,6 +91,12 @@ def run(
         group.leader.wait()
 
 
+def _communicate(child: subprocess.Popen[str]) -> tuple[str, str]:
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # what it said is kept
+            return child.communicate(timeout=TURN)
+
+
 def in_threads(
     function: Callable[[Item], Found], items: Iterable[Item], workers: int
 ) -> list[Found]:
@@ -96,10 +105,17 @@ def in_threads(
     When a call fails or we are interrupted, what runs is killed and nothing more begins.
     """
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(function, item) for item in items]
+        futures: list[concurrent.futures.Future[Found]] = []
         try:
-            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
-            failed = [future for future in futures if future.done() and future.exception()]
+            for item in items:
+                futures.append(pool.submit(function, item))
+            failed: list[concurrent.futures.Future[Found]] = []
+            waiting = set(futures)
+            while waiting and not failed:
+                done, waiting = concurrent.futures.wait(
+                    futures, TURN, concurrent.futures.FIRST_EXCEPTION
+                )
+                failed = [future for future in futures if future in done and future.exception()]
             return [future.result() for future in failed or futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
