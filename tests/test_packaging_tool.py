@@ -82,7 +82,7 @@ def test_torchrun_finds_ours(run, environment):
 
 
 def test_what_runs_beside_a_board_finds_ours(run):
-    assert "PACKAGE" in run("python", "-m", "deploy.validate", "--help").upper()
+    assert "PACKAGE" in run("python", "-m", "deploy.board.validate", "--help").upper()
 
 
 def test_pytest_finds_ours(run):
