@@ -5,10 +5,11 @@ import os
 import signal
 import sys
 import threading
-from typing import NoReturn
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+
+from models.children import end_on_sigterm
 
 PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
@@ -43,8 +44,4 @@ def end_when_told() -> None:
     What is on disk is whole at any moment, so there is nothing to wait for.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _end)
-
-
-def _end(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
+        end_on_sigterm()
