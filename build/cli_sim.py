@@ -149,26 +149,30 @@ def synth(
         if opened.sparse:
             from build.sparse.sparse_sim import synthesise_sparse
 
-            facts = synthesise_sparse(opened, family)
+            facts = synthesise_sparse(opened, family, processes, progress)
         else:
             facts = synthesise_build(opened, family, processes, progress)
     record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)
     title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"
-    if nodes and facts["nodes"]:
+    if nodes:
+        estimated = [] if opened.sparse else ["LUT", "DSP", "BRAM_18K"]
         print_table(
             title,
-            ["node", *KINDS, "estimated LUT", "DSP", "BRAM_18K"],
+            ["node", *KINDS, *(f"estimated {kind}" for kind in estimated)],
             [
                 (
                     row["name"],
                     *(row["resources"][kind] for kind in KINDS),
-                    *(row["estimate"][kind] for kind in ("LUT", "DSP", "BRAM_18K")),
+                    *(row["estimate"][kind] for kind in estimated),
                 )
                 for row in facts["nodes"]
             ],
         )
+    if opened.sparse:
+        print_table(title, ["", "Yosys"], list(facts["total"].items()))
+        return
     ratios = {kind: f"{value:.2f}" for kind, value in facts["ratio"].items() if value}
     print_table(
         title,

@@ -94,15 +94,18 @@ def _declaration(module: str) -> str:
     return "\n".join(["(* blackbox *)", header, *lines, "endmodule", ""])
 
 
-def mapping(family: str) -> tuple[list[str], dict[str, str]]:
+def mapping(family: str, dsp: bool = True) -> tuple[list[str], dict[str, str]]:
     """Return the commands that map an elaborated design to a family's primitives, and their files.
 
-    For UltraScale+ memories are mapped as `synth_xilinx` does, but with `lutrams`.
+    For UltraScale+ memories are mapped as `synth_xilinx` does, but with `lutrams`. Without `dsp`
+    no slice is taken for arithmetic.
 
     Raises:
         CheckFailed: as `lutrams`.
     """
     whole = f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top accelerator"
+    if not dsp:
+        whole += " -nodsp"
     if family != "xcup":
         return [whole], {}
     commands = [
@@ -159,13 +162,23 @@ def count(cells: dict[str, int]) -> dict[str, int]:
     return total
 
 
-def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> dict[str, Any]:
-    """Synthesise a design whose top module is `accelerator`; cached by content.
+def synthesise(
+    texts: dict[str, str],
+    files: dict[str, bytes],
+    family: str,
+    top: str = "accelerator",
+    parameters: dict[str, int] | None = None,
+    dsp: bool = True,
+) -> dict[str, Any]:
+    """Synthesise a design; cached by content.
 
     Args:
         texts: source file name -> text, in order.
         files: memory images that the sources read.
         family: "xcup" or "xc7".
+        top: name of the top module.
+        parameters: of the top module.
+        dsp: whether multiplications may take DSP slices.
 
     Returns:
         resources by kind, and `cells`: Yosys' count of every cell type.
@@ -173,10 +186,12 @@ def synthesise(texts: dict[str, str], files: dict[str, bytes], family: str) -> d
     Raises:
         CheckFailed: Yosys rejects the design.
     """
-    commands, lists = mapping(family)
+    commands, lists = mapping(family, dsp)
+    settings = "".join(f"-G {name}={value} " for name, value in (parameters or {}).items())
     script = [
         f"read_slang --threads 1 --allow-use-before-declare --ignore-assertions -D SYNTHESIS=1 "
-        f"--empty-blackboxes --top accelerator primitives.v {' '.join(texts)}",
+        f"--empty-blackboxes --top {top} {settings}primitives.v {' '.join(texts)}",
+        *([] if top == "accelerator" else ["rename -top accelerator"]),
         "proc; flatten; opt; techmap -map shiftx.v; opt",
         *commands,
         "tee -q -o stat.json stat -json",
@@ -240,11 +255,15 @@ class Job:
     texts: dict[str, str]
     files: dict[str, bytes]
     estimate: dict[str, int]
+    top: str = "accelerator"
+    parameters: dict[str, int] = dataclasses.field(default_factory=dict)
+    dsp: bool = True
 
     @functools.cached_property
     def content(self) -> str:
         """What Yosys reads of it: equal for nodes that are synthesised once."""
-        return json.dumps([self.texts, sorted((n, d.hex()) for n, d in self.files.items())])
+        images = sorted((name, data.hex()) for name, data in self.files.items())
+        return json.dumps([self.texts, images, self.top, self.parameters, self.dsp])
 
 
 def jobs(opened: "FinishedBuild", board: Board) -> list[Job]:
@@ -262,6 +281,40 @@ def jobs(opened: "FinishedBuild", board: Board) -> list[Job]:
         estimate = node_resources(getCustomOp(node), board)
         found.append(Job(node.name, node.op_type, texts, files, estimate))
     return found
+
+
+def synthesise_jobs(
+    todo: list[Job],
+    family: str,
+    processes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[dict[str, Any]]:
+    """Return name, op_type, resources and estimate of each; arguments as `synthesise_build`'s.
+
+    Raises:
+        CheckFailed: Yosys rejects one.
+    """
+    progress(0, len(todo))
+    distinct = {job.content: job for job in todo}
+    done = dict.fromkeys(distinct, 0)
+
+    def one(job: Job) -> dict[str, Any]:
+        found = synthesise(job.texts, job.files, family, job.top, job.parameters, job.dsp)
+        done[job.content] = 1
+        progress(sum(done[other.content] for other in todo), len(todo))
+        return found
+
+    workers = processes or os.cpu_count() or 1
+    found = dict(zip(distinct, in_threads(one, distinct.values(), workers), strict=True))
+    return [
+        {
+            "name": job.name,
+            "op_type": job.op_type,
+            "resources": {kind: found[job.content][kind] for kind in KINDS},
+            "estimate": job.estimate,
+        }
+        for job in todo
+    ]
 
 
 def synthesise_build(
@@ -295,27 +348,7 @@ def synthesise_build(
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
     todo = jobs(opened, find_board(opened.report["board"]))
-    progress(0, len(todo))
-    distinct = {job.content: job for job in todo}
-    done = dict.fromkeys(distinct, 0)
-
-    def one(job: Job) -> dict[str, Any]:
-        found = synthesise(job.texts, job.files, family)
-        done[job.content] = 1
-        progress(sum(done[other.content] for other in todo), len(todo))
-        return found
-
-    workers = processes or os.cpu_count() or 1
-    found = dict(zip(distinct, in_threads(one, distinct.values(), workers), strict=True))
-    rows: list[dict[str, Any]] = [
-        {
-            "name": job.name,
-            "op_type": job.op_type,
-            "resources": {kind: found[job.content][kind] for kind in KINDS},
-            "estimate": job.estimate,
-        }
-        for job in todo
-    ]
+    rows = synthesise_jobs(todo, family, processes, progress)
     total = {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS}
     estimate = {kind: sum(row["estimate"][kind] for row in rows) for kind in rows[0]["estimate"]}
     return {

@@ -30,6 +30,15 @@ CLASS_BITS = 8
 
 
 @dataclass(frozen=True)
+class Unit:
+    """An instance of a module: the layer's name, or what it is; the module and its parameters."""
+
+    name: str
+    module: str
+    parameters: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Sparse:
     """What `compile_network` made.
 
@@ -38,12 +47,14 @@ class Sparse:
         clocks: from one frame to the next, if the input keeps up.
         latency: clocks from a frame's first word to its class in an empty pipeline.
         adders: two-input adders of all matrices.
+        units: every module that it consists of.
     """
 
     accelerator: Accelerator
     clocks: int
     latency: int
     adders: int
+    units: tuple[Unit, ...]
 
 
 @dataclass
@@ -64,6 +75,7 @@ class _Top:
     last: int = 0
     spacing: int = 1
     adders: int = 0
+    units: list[Unit] = field(default_factory=list)
 
     def stream(self, name: str, tensor: Tensor, bits: int, signed: bool, wires: str) -> None:
         """Add a layer's result: a stream that the simulation records."""
@@ -77,14 +89,25 @@ class _Top:
             f"\tassign {name}_TDATA = {wires}, {name}_TVALID = {name}_valid, {name}_TREADY = 1;",
         ]
 
-    def instance(self, module: str, name: str, bits: int, parameters: str = "") -> None:
+    def place(self, module: str, name: str, parameters: dict[str, int], ports: str) -> None:
+        """Add an instance of a module."""
+        self.units.append(Unit(name, module, parameters))
+        settings = ", ".join(f".{key}({value})" for key, value in parameters.items())
+        self.body.append(
+            f"\t{module}{f' #({settings})' if settings else ''} {name} (.clk(ap_clk), .rst(reset), "
+            f"{ports});"
+        )
+
+    def instance(self, module: str, name: str, bits: int, **parameters: int) -> None:
         """Add a module that takes the present result and whose result is the next."""
-        settings = f" #({parameters})" if parameters else ""
-        self.body += [
-            f"\twire [{bits - 1}:0] {name}_raw; wire {name}_valid;",
-            f"\t{module}{settings} {name} (.clk(ap_clk), .rst(reset), .in_data({self.raw}), "
-            f".in_valid({self.valid}), .out_data({name}_raw), .out_valid({name}_valid));",
-        ]
+        self.body.append(f"\twire [{bits - 1}:0] {name}_raw; wire {name}_valid;")
+        self.place(
+            module,
+            name,
+            parameters,
+            f".in_data({self.raw}), .in_valid({self.valid}), .out_data({name}_raw), "
+            f".out_valid({name}_valid)",
+        )
         self.raw, self.valid = f"{name}_raw", f"{name}_valid"
 
     def module(self, module: Module, name: str, bits: int) -> None:
@@ -146,8 +169,11 @@ def compile_network(network: Network) -> Sparse:
                 "sparse_pool",
                 layer.name,
                 after.channels * after.bits,
-                f".LANES({after.channels}), .BITS({after.bits}), .SIGNED({int(after.signed)}), "
-                f".SIZE({layer.size}), .POSITIONS({before.positions})",
+                LANES=after.channels,
+                BITS=after.bits,
+                SIGNED=int(after.signed),
+                SIZE=layer.size,
+                POSITIONS=before.positions,
             )
             # What is left over at the end comes after the last word.
             top.last += 1 - before.positions % layer.size * top.spacing
@@ -155,7 +181,7 @@ def compile_network(network: Network) -> Sparse:
             top.stream(layer.name, after, after.bits, after.signed, top.raw)
         else:
             _end(top, layer, before, clocks)
-    return Sparse(_finished(top), clocks, top.last, top.adders)
+    return Sparse(_finished(top), clocks, top.last, top.adders, tuple(top.units))
 
 
 def _begin(top: _Top, first: Linear, words: int, source: Stream) -> None:
@@ -164,16 +190,22 @@ def _begin(top: _Top, first: Linear, words: int, source: Stream) -> None:
     bits = source.used_bits
     if before >= taps:
         raise BadInput(f"{first.name}: the padding must be smaller than the window")
-    top.body += [
-        f"\twire [{bits - 1}:0] source_data; wire source_first, taken;",
-        f"\tsparse_source #(.WIDTH({bits}), .WORDS({words}), .ROOM({ROOM})) source (.clk(ap_clk), "
-        f".rst(reset), .in_data(in0_TDATA[{bits - 1}:0]), .in_valid(in0_TVALID), "
-        ".in_ready(in0_TREADY), .out_data(source_data), .out_first(source_first), .taken(taken));",
-        f"\twire [{taps * bits - 1}:0] frame_windows; wire frame_windows_valid;",
-        f"\tsparse_frame_window #(.WIDTH({bits}), .WORDS({words}), .TAPS({taps}), "
-        f".BEFORE({before})) frame_window (.clk(ap_clk), .rst(reset), .in_data(source_data), "
-        ".in_first(source_first), .out_data(frame_windows), .out_valid(frame_windows_valid));",
-    ]
+    top.body.append(f"\twire [{bits - 1}:0] source_data; wire source_first, taken;")
+    top.place(
+        "sparse_source",
+        "source",
+        {"WIDTH": bits, "WORDS": words, "ROOM": ROOM},
+        f".in_data(in0_TDATA[{bits - 1}:0]), .in_valid(in0_TVALID), .in_ready(in0_TREADY), "
+        ".out_data(source_data), .out_first(source_first), .taken(taken)",
+    )
+    top.body.append(f"\twire [{taps * bits - 1}:0] frame_windows; wire frame_windows_valid;")
+    top.place(
+        "sparse_frame_window",
+        "frame_window",
+        {"WIDTH": bits, "WORDS": words, "TAPS": taps, "BEFORE": before},
+        ".in_data(source_data), .in_first(source_first), .out_data(frame_windows), "
+        ".out_valid(frame_windows_valid)",
+    )
     top.raw, top.valid = "frame_windows", "frame_windows_valid"
     # The FIFO waits for the whole frame; then its words go into the windows one a clock.
     positions = words + 2 * before - taps + 1
@@ -188,7 +220,8 @@ def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first:
             "sparse_window",
             f"window_{layer.name}",
             3 * width,
-            f".WIDTH({width}), .POSITIONS({before.positions})",
+            WIDTH=width,
+            POSITIONS=before.positions,
         )
         top.last += 2
     elif not first and (layer.taps, layer.padding, layer.stride) != (1, 0, 1):
@@ -247,13 +280,17 @@ def _end(top: _Top, layer: ArgMax, scores: Tensor, clocks: int) -> None:
         "sparse_argmax",
         layer.name,
         bits,
-        f".LANES({scores.channels}), .BITS({scores.bits}), .SIGNED({int(scores.signed)})",
+        LANES=scores.channels,
+        BITS=scores.bits,
+        SIGNED=int(scores.signed),
     )
     top.last += scores.channels + 2
-    top.body.append(
-        f"\tsparse_sink #(.WIDTH({CLASS_BITS}), .ROOM({ROOM})) sink (.clk(ap_clk), .rst(reset), "
+    top.place(
+        "sparse_sink",
+        "sink",
+        {"WIDTH": CLASS_BITS, "ROOM": ROOM},
         f".in_data({CLASS_BITS}'d0 | {top.raw}), .in_valid({top.valid}), .out_data(out0_TDATA), "
-        ".out_valid(out0_TVALID), .out_ready(out0_TREADY), .taken(taken));"
+        ".out_valid(out0_TVALID), .out_ready(out0_TREADY), .taken(taken)",
     )
     top.links.append(Link("out0", layer.name, layer.name, "", Stream(1, CLASS_BITS, False), (1, 1)))
 

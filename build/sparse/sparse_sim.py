@@ -14,7 +14,8 @@ from build.sparse.assemble import Sparse, compile_network, mismatches
 from build.sparse.fold import fold
 from build.sparse.from_graph import network_of
 from build.sparse.network import Network
-from build.yosys import FAMILIES, KINDS, synthesise
+from build.yosys import FAMILIES, KINDS, Job, synthesise_jobs
+from models.console import Progress
 from models.errors import BadInput
 
 
@@ -88,25 +89,46 @@ def simulate_sparse(
     return facts
 
 
-def synthesise_sparse(opened: FinishedBuild, family: str) -> dict[str, Any]:
-    """Synthesise a sparse build as a whole; the facts are `yosys.synthesise_build`'s.
+def synthesise_sparse(
+    opened: FinishedBuild,
+    family: str,
+    processes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Synthesise a sparse build module by module; arguments and facts as `synthesise_build`'s.
+
+    There is no estimate. Any family will do: there are no primitives in this HDL.
 
     Raises:
-        BadInput: the family is unknown; any will do, there are no primitives in this HDL.
-        CheckFailed: Yosys rejects it.
+        BadInput: the family is unknown.
+        CheckFailed: Yosys rejects a module.
     """
     if family not in FAMILIES:
         raise BadInput(f"unknown family {family!r}; choose one of {', '.join(FAMILIES)}")
     _, made = hardware_of(opened)
-    found = synthesise(dict(made.accelerator.design.sources), {}, family)
-    total = {kind: found[kind] for kind in KINDS}
+    sources = made.accelerator.design.sources
+    todo = [
+        Job(
+            unit.name,
+            unit.module.removeprefix("m_"),
+            {file: sources[file]},
+            {},
+            {},
+            unit.module,
+            unit.parameters,
+            dsp=False,
+        )
+        for unit in made.units
+        for file in [f"{unit.module}.sv"]
+    ]
+    rows = synthesise_jobs(todo, family, processes, progress)
     available = find_board(opened.report["board"]).resources
     return {
         "network": opened.report["network"],
         "board": opened.report["board"],
         "family": family,
-        "nodes": [],
-        "total": total,
+        "nodes": rows,
+        "total": {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS},
         "estimate": {},
         "ratio": {},
         "available": {kind: available[kind] for kind in KINDS if kind in available},

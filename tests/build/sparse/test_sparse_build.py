@@ -90,3 +90,35 @@ def test_options_of_the_other_style_are_refused(tmp_path):
         done = CliRunner().invoke(app, arguments)
         assert isinstance(done.exception, BadInput | SystemExit), done.output
     assert not out.exists()
+
+
+def test_every_module_is_counted_on_its_own(built, monkeypatch):
+    from build.finished import open_build
+    from build.sparse import sparse_sim
+
+    asked = []
+    monkeypatch.setattr(sparse_sim, "synthesise_jobs", lambda todo, *_: asked.extend(todo) or [])
+    opened = open_build(built.folder)
+    sparse_sim.synthesise_sparse(opened, "xcup")
+    _, made = sparse_sim.hardware_of(opened)
+    *modules, (_, whole) = made.accelerator.design.sources.items()
+    assert {file for job in asked for file in job.texts} == {file for file, _ in modules}
+    assert all(f" {job.name} (.clk(" in whole for job in asked)
+
+
+@pytest.mark.slow  # the first run of Yosys on a machine compiles it for a minute
+def test_a_module_is_counted_with_its_parameters_and_without_dsp_slices(built):
+    from build.finished import open_build
+    from build.sparse.sparse_sim import hardware_of
+    from build.yosys import synthesise
+
+    _, made = hardware_of(open_build(built.folder))
+    sources = made.accelerator.design.sources
+    unit = next(unit for unit in made.units if unit.module == "sparse_argmax")
+    texts = {"unit.sv": sources[f"{unit.module}.sv"]}
+    found = synthesise(texts, {}, "xcup", unit.module, unit.parameters)
+    scores = unit.parameters["LANES"] * unit.parameters["BITS"]  # they wait in flip-flops
+    assert scores < found["FF"] < 2 * scores and found["LUT"] > 0
+    square = "module square(input [15:0] a, b, output [31:0] y); assign y = a * b; endmodule"
+    counts = [synthesise({"a.v": square}, {}, "xcup", "square", dsp=dsp) for dsp in (True, False)]
+    assert [facts["DSP"] for facts in counts] == [1, 0]
