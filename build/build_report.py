@@ -1,255 +1,263 @@
-"""The facts of a build: pace, resources, verification; as JSON, table and picture."""
+"""The facts of a build of either style: pace, resources, verification; as records and a table."""
 
-import json
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import yaml
-from finn.builder.build_dataflow_config import DataflowBuildConfig
-from finn.custom_op.fpgadataflow.hwcustomop import HWCustomOp
-from finn.custom_op.fpgadataflow.streamingdatawidthconverter import StreamingDataWidthConverter
-from finn.custom_op.fpgadataflow.streamingfifo import StreamingFIFO
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.custom_op.registry import getCustomOp
-
-from build.boards import Board
-from build.finn_config import Request, builder_config
-from build.folding import converter_luts, foldings
-from build.layout import ESTIMATED, HDL, REPORT, finn_report, graph_after
-from build.resources import node_resources
-from build.rtl.specialize import hls_nodes
-from build.source import Source
-from build.steps.fifos import SIZING
+from deploy.board.records import to_json
 from models.config import FRAME_LENGTH
 from models.console import print_table
-from models.cost import inference_cost
+from models.cost import Cost, inference_cost
 from models.errors import BadInput
-from models.files import atomic, write_json
+
+if TYPE_CHECKING:
+    from build.finn_config import Request
+    from build.source import Source
 
 KINDS = ("LUT", "DSP", "BRAM_18K", "URAM")
-
-EXAMPLE = {
-    "name": "FINN's VGG10 example (w4a4, 32 filters) on ZCU104 at 250 MHz",
-    "fps": 230_000,
-    "LUT": 90_000,
-}
-"""The published example that every accelerator of this network family is compared with."""
+DENSE, SPARSE = "dense", "sparse"
+EXAMPLE = ("FINN's VGG10 example (w4a4, 32 filters) on ZCU104 at 250 MHz", 230_000, 90_000)
+"""The published one that every accelerator of this network family is beside: its frames/s, LUT."""
 
 
-def layer_rows(model: ModelWrapper, board: Board) -> list[dict[str, Any]]:
-    """Return a row a layer of the folded graph, then one for the converters between them."""
-    nodes: list[HWCustomOp] = []
-    rows = []
-    for node in model.graph.node:
-        operator = getCustomOp(node)
-        if isinstance(operator, StreamingFIFO | StreamingDataWidthConverter):
-            continue
-        nodes.append(operator)
-        rows.append(
-            {
-                "name": node.name,
-                "operator": node.op_type,
-                "cycles": int(operator.get_exp_cycles()),
-                **node_resources(operator, board),
-                "folding": {
-                    key: operator.get_nodeattr(key)
-                    for key in ("PE", "SIMD", "parallel_window")
-                    if key in operator.get_nodeattr_types()
-                },
-            }
-        )
-    luts = 0
-    for before, after in pairwise(nodes):
-        datatype = before.get_output_datatype()
-        bits = datatype.bitwidth()
-        stream = (1, bits, bool(datatype.signed()))
-        given, taken = before.get_outstream_width() // bits, after.get_instream_width() // bits
-        if given != taken:
-            elements = int(before.get_number_output_values()) * given
-            luts += converter_luts((elements, *stream[1:]), given, taken)
-    nothing = dict.fromkeys(KINDS, 0)
-    rows.append(
-        {
-            "name": "width converters",
-            "operator": "StreamingDataWidthConverter",
-            "cycles": 0,
-            **nothing,
-            "LUT": luts,
-            "folding": {},
-        }
-    )
-    return rows
+@dataclass(frozen=True)
+class Estimate:
+    """The pace that a build expects.
 
-
-def fifo_resources(model: ModelWrapper, board: Board) -> dict[str, int]:
-    """Return the resources of all FIFOs of a graph that has them."""
-    total = dict.fromkeys(KINDS, 0)
-    for node in model.graph.node:
-        if node.op_type.startswith("StreamingFIFO"):
-            for kind, amount in node_resources(getCustomOp(node), board).items():
-                total[kind] += amount
-    return total
-
-
-def collect(
-    source: Source, request: Request, out: Path, verification: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return the report of a finished build.
-
-    Args:
-        source: what was built.
-        request: how.
-        out: the build's folder, with the graphs of all steps.
-        verification: one entry a step.
-
-    Returns:
-        network, data_label, board, part, to; performance (clock_mhz, cycles_per_frame, fps,
-        samples_per_s, latency_cycles, latency_us, bottleneck, source); resources (LUT, DSP,
-        BRAM_18K, URAM: used, available, percent); layers; score and cost by the official rules
-        (None for a network they do not cover); comparison with FINN's example; hls_nodes;
-        verification; folding; fifos (of `simulation.sizing`, None unless they were sized).
+    Attributes:
+        clock_mhz: of the accelerator.
+        cycles_per_frame: between two frames in steady state.
+        latency_cycles: from a frame's first word to its result.
+        bottleneck: name of what sets the pace.
     """
-    model = ModelWrapper(str(graph_after(out, ESTIMATED)))
-    rows = layer_rows(model, request.board)
-    last = graph_after(out, HDL)
-    if last.exists():
-        amount = fifo_resources(ModelWrapper(str(last)), request.board)
-        rows.append(
-            {"name": "FIFOs", "operator": "StreamingFIFO", "cycles": 0, **amount, "folding": {}}
-        )
-    slowest = max(rows, key=lambda row: row["cycles"])
-    cycles, hertz = slowest["cycles"], request.clock * 1e6
-    network = json.loads(finn_report(out, "estimate_network_performance.json").read_text())
-    latency = int(network["critical_path_cycles"])
-    total = {kind: sum(row[kind] for row in rows) for kind in KINDS}
-    sizing = finn_report(out, SIZING)
-    fps = hertz / cycles
+
+    DERIVED: ClassVar = ("fps", "samples_per_s", "latency_us")
+
+    clock_mhz: float
+    cycles_per_frame: int
+    latency_cycles: int
+    bottleneck: str
+    source: str = "estimated"
+
+    def __post_init__(self) -> None:
+        if self.clock_mhz <= 0 or self.cycles_per_frame <= 0:
+            raise ValueError("clock_mhz or cycles_per_frame is not positive")
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return self.clock_mhz * 1e6 / self.cycles_per_frame
+
+    @property
+    def samples_per_s(self) -> float:
+        """I/Q samples a second."""
+        return self.fps * FRAME_LENGTH
+
+    @property
+    def latency_us(self) -> float:
+        """Latency in microseconds."""
+        return self.latency_cycles / self.clock_mhz
+
+
+@dataclass(frozen=True)
+class Resource:
+    """How much of one kind is used, of what the board has."""
+
+    DERIVED: ClassVar = ("percent",)
+
+    used: int
+    available: int
+
+    @property
+    def percent(self) -> float:
+        """Share used; 0 of 0 is 0."""
+        return 100 * self.used / self.available if self.available else 0.0
+
+
+@dataclass(frozen=True)
+class AgainstExample:
+    """An accelerator beside a published one: how many times its rate and its LUTs, if known."""
+
+    name: str
+    fps: float
+    LUT: int
+    fps_ratio: float
+    LUT_ratio: float | None
+
+
+def against_example(fps: float, luts: int | None) -> AgainstExample:
+    """Return an accelerator's rate and its LUTs, where they are known, beside the example's."""
+    name, their_fps, their_luts = EXAMPLE
+    ratio = None if luts is None else luts / their_luts
+    return AgainstExample(name, their_fps, their_luts, fps / their_fps, ratio)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What comparing a step with the network came to.
+
+    Attributes:
+        step: its name.
+        frames: how many were compared.
+        mismatches: frames with another class, or a logit off by more than rounding.
+        max_deviation: of a logit.
+        quantizers: how many were compared.
+    """
+
+    step: str
+    frames: int
+    mismatches: int
+    max_deviation: float
+    quantizers: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a dense accelerator, estimated."""
+
+    name: str
+    operator: str
+    cycles: int
+    LUT: int
+    DSP: int
+    BRAM_18K: int
+    URAM: int
+    folding: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SparseLayer:
+    """A layer of a sparse accelerator, and the tensor that leaves it."""
+
+    name: str
+    operator: str
+    channels: int
+    positions: int
+    bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What a build of either style came to.
+
+    Attributes:
+        network, data_label: what was built, and what it was trained on.
+        board, part: for what.
+        to: how far.
+        style: DENSE or SPARSE.
+        performance: the expected pace.
+        resources: by kind; None where nothing estimates them (`aaronnet synth` counts).
+        cost: by the official rules; None for a network that they do not cover.
+        comparison: with FINN's example.
+        hls_nodes: names of the layers that are not written in RTL.
+        verification: one entry a step.
+        folding: as FINN's JSON has it; None where nothing is folded.
+        fifos: of `simulation.sizing`; None unless they were sized.
+    """
+
+    DERIVED: ClassVar = ("score",)
+
+    network: str
+    data_label: str
+    board: str
+    part: str
+    to: str
+    style: str = DENSE
+    performance: Estimate
+    resources: dict[str, Resource] | None = None
+    cost: Cost | None
+    comparison: AgainstExample | None = None
+    hls_nodes: tuple[str, ...] = ()
+    verification: tuple[Verified, ...]
+    folding: dict[str, Any] | None = None
+    fifos: dict[str, Any] | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The official one; None where the rules do not cover the network."""
+        return None if self.cost is None else self.cost.score
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return to_json(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseReport(BuildReport):
+    """What a dense build came to."""
+
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseReport(BuildReport):
+    """What a sparse build came to.
+
+    Attributes:
+        adders: in all its adder graphs.
+    """
+
+    adders: int
+    layers: tuple[SparseLayer, ...]
+
+
+def head(source: "Source", request: "Request", style: str) -> dict[str, Any]:
+    """Return the fields of a report that say what was built: all up to `style`, and `cost`."""
     try:
         cost = inference_cost(source.original or source.model, source.name)
     except BadInput:
-        cost = None  # the official rules do not cover every operator that FINN can build
+        cost = None  # the official rules do not cover every operator that can be built
     return {
         "network": source.name,
         "data_label": source.checkpoint.data_label if source.checkpoint else "unknown",
         "board": request.board.name,
         "part": request.board.part,
         "to": request.to,
-        "performance": {
-            "source": "estimated",
-            "clock_mhz": request.clock,
-            "cycles_per_frame": cycles,
-            "fps": fps,
-            "samples_per_s": fps * FRAME_LENGTH,
-            "latency_cycles": latency,
-            "latency_us": latency / request.clock,
-            "bottleneck": slowest["name"],
-        },
-        "resources": {
-            kind: {
-                "used": total[kind],
-                "available": request.board.resources[kind],
-                "percent": percent(total[kind], request.board.resources[kind]),
-            }
-            for kind in KINDS
-        },
-        "layers": rows,
-        "score": None if cost is None else cost.score,
-        "cost": None if cost is None else cost.to_dict(),
-        "comparison": {
-            **EXAMPLE,
-            "fps_ratio": fps / EXAMPLE["fps"],
-            "LUT_ratio": total["LUT"] / EXAMPLE["LUT"],
-        },
-        "hls_nodes": sorted(hls_nodes(model)),
-        "verification": verification,
-        "folding": folding_of(model),
-        "fifos": json.loads(sizing.read_text()) if sizing.exists() else None,
+        "style": style,
+        "cost": cost,
     }
 
 
-def percent(used: int, available: int) -> float:
-    """Return used in per cent of available; 0 of 0 is 0."""
-    return 100 * used / available if available else 0.0
-
-
-def folding_of(model: ModelWrapper) -> dict[str, Any]:
-    """Return the folding of a graph as FINN's JSON."""
-    content: dict[str, Any] = {"Defaults": {}}
-    for node in model.graph.node:
-        operator = getCustomOp(node)
-        names = {name for choice in foldings(operator) for name in choice}
-        if names:
-            content[node.name] = {name: operator.get_nodeattr(name) for name in sorted(names)}
-    return content
-
-
-def write(facts: dict[str, Any], request: Request, out: Path) -> None:
-    """Write report.json, folding.json, finn_build.yaml and balance.png to the build's folder.
-
-    `finn build finn_build.yaml network.onnx` repeats the build with FINN+'s own command.
-    """
-    write_json(out / REPORT, facts)
-    write_json(out / "folding.json", facts["folding"])
-    config = builder_config(request, Path("finn_build_output")).to_dict()
-    config |= {"folding_config_file": "folding.json", "target_fps": None}
-    usual = DataflowBuildConfig().to_dict()
-    config = {key: value for key, value in config.items() if value != usual[key]}
-    with atomic(out / "finn_build.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(config, sort_keys=True))
-    # Drawing is slow to import, and only a finished build draws.
-    from training.pictures import balance
-
-    balance(facts, FRAME_LENGTH, out / "balance.png")
-
-
-def show(facts: dict[str, Any], layers: bool = False) -> None:
-    """Print the report as tables on stdout."""
-    performance, example = facts["performance"], facts["comparison"]
+def show(report: BuildReport, layers: bool = False) -> None:
+    """Print a report as a table on stdout, and with `layers` those of a dense build as another."""
+    pace, example, checked = report.performance, report.comparison, report.verification
     rows = [
-        ("frames/s", f"{performance['fps']:,.0f} at {performance['clock_mhz']:g} MHz"),
-        ("samples/s", f"{performance['samples_per_s'] / 1e6:,.1f} million"),
-        ("clocks a frame", f"{performance['cycles_per_frame']:,} ({performance['bottleneck']})"),
-        ("latency", f"{performance['latency_us']:,.1f} us"),
+        ("frames/s", f"{pace.fps:,.0f} at {pace.clock_mhz:g} MHz"),
+        ("samples/s", f"{pace.samples_per_s / 1e6:,.1f} million"),
+        ("clocks a frame", f"{pace.cycles_per_frame:,} ({pace.bottleneck})"),
+        ("latency", f"{pace.latency_us:,.1f} us"),
     ]
-    for kind, amount in facts["resources"].items():
-        if amount["used"]:
-            rows.append(
-                (
-                    kind,
-                    f"{amount['used']:,} of {amount['available']:,} ({amount['percent']:.1f} %)",
-                )
-            )
-    if facts["fifos"]:
-        found = facts["fifos"]
-        pace = f"{found['cycles_per_frame']:,.0f} ({found['least']:,.0f} with the least FIFOs)"
-        rows.append(("simulated clocks a frame", pace))
-    if facts["score"] is not None:
-        rows.append(("official score", f"{facts['score']:.6f}"))
+    for kind, amount in (report.resources or {}).items():
+        if amount.used:
+            of = f"{amount.used:,} of {amount.available:,} ({amount.percent:.1f} %)"
+            rows.append((kind, of))
+    if isinstance(report, SparseReport):
+        rows.append(("adders", f"{report.adders:,}, no DSP slice"))
+        rows.append(("resources", "aaronnet synth counts them"))
+    if found := report.fifos:
+        simulated = f"{found['cycles_per_frame']:,.0f} ({found['least']:,.0f} with the least FIFOs)"
+        rows.append(("simulated clocks a frame", simulated))
+    if report.score is not None:
+        rows.append(("official score", f"{report.score:.6f}"))
+    if example is not None:
+        luts = "" if example.LUT_ratio is None else f", {example.LUT_ratio:.2f} x LUT"
+        rows.append(("against FINN's VGG10 example", f"{example.fps_ratio:.2f} x frames/s{luts}"))
     rows.append(
-        (
-            "against FINN's VGG10 example",
-            f"{example['fps_ratio']:.2f} x frames/s, {example['LUT_ratio']:.2f} x LUT",
-        )
+        ("verified", f"{len(checked)} steps, {checked[-1].frames} frames each, no mismatch")
     )
-    checked = facts["verification"]
-    rows.append(
-        ("verified", f"{len(checked)} steps, {checked[-1]['frames']} frames each, no mismatch")
-    )
-    rows.append(("HLS nodes", ", ".join(facts["hls_nodes"]) or "none"))
-    title = f"{facts['network']} on {facts['board']} (estimates)"
+    rows.append(("HLS nodes", ", ".join(report.hls_nodes) or "none"))
+    title = f"{report.network} on {report.board}, {report.style} (estimates)"
     print_table(title, ("fact", "value"), rows)
-    if layers:
+    if layers and isinstance(report, DenseReport):
         print_table(
             "layers",
             ("layer", "clocks", "folding", *KINDS[:3]),
             (
                 [
-                    row["name"],
-                    row["cycles"],
-                    " ".join(f"{key}={value}" for key, value in row["folding"].items()),
-                    *(row[kind] for kind in KINDS[:3]),
+                    layer.name,
+                    layer.cycles,
+                    " ".join(f"{key}={value}" for key, value in layer.folding.items()),
+                    *(getattr(layer, kind) for kind in KINDS[:3]),
                 ]
-                for row in facts["layers"]
+                for layer in report.layers
             ),
         )

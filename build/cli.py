@@ -67,6 +67,7 @@ def build(
     30 % of the board free.
     """
     from build import flow
+    from build.build_report import show
     from build.stimuli import verification_frames
     from models.errors import BadInput
     from models.files import check_target, write_json
@@ -83,31 +84,26 @@ def build(
                 f"{', '.join(given)} and --style sparse do not go together: it has one rate, ends "
                 "in the class and always writes its HDL"
             )
-        from build.sparse.sparse_build import build_sparse, show
+        from build.sparse.sparse_build import build_sparse
 
         result = build_sparse(network, board, out, clock=clock, frames=frames, verbose=_verbose())
-        if json:
-            write_json(json, result.report)
-        show(result.report)
-        return
-    result = flow.build(
-        network,
-        board,
-        out,
-        to=to,
-        fps=fps,
-        folding=folding,
-        clock=clock,
-        logits=logits,
-        size_fifos=size_fifos,
-        frames=frames,
-        verbose=_verbose(),
-    )
+    else:
+        result = flow.build(
+            network,
+            board,
+            out,
+            to=to,
+            fps=fps,
+            folding=folding,
+            clock=clock,
+            logits=logits,
+            size_fifos=size_fifos,
+            frames=frames,
+            verbose=_verbose(),
+        )
     if json:
-        write_json(json, result.report)
-    from build import build_report
-
-    build_report.show(result.report, layers)
+        write_json(json, result.report.to_dict())
+    show(result.report, layers)
 
 
 def _verbose() -> bool:

@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,6 +46,7 @@ def simulate(
     """
     from build.finished import open_build, record_simulation
     from build.simulation.against_network import check, simulate_build, size_build
+    from build.simulation.simulated import Simulated
     from build.stimuli import choose_frames
     from models.console import Bar, print_table
     from models.errors import BadInput
@@ -58,7 +60,7 @@ def simulate(
         if path is not None:
             check_target(path)
     opened = open_build(folder)
-    run: Callable[..., dict[str, Any]]
+    run: Callable[..., Simulated]
     if opened.sparse:
         from build.sparse.sparse_sim import simulate_sparse
 
@@ -71,7 +73,7 @@ def simulate(
         run = functools.partial(simulate_build, fast=fast)
     chosen = choose_frames(frames, data)
     with Bar("simulate", len(chosen.x)) as progress:
-        facts = run(
+        found = run(
             opened,
             chosen.x,
             chosen.classes,
@@ -80,47 +82,46 @@ def simulate(
             seed=seed,
             processes=processes,
             wave=wave,
+            label=chosen.label,
             advance=progress.advance,
         )
-    facts["data_label"] = chosen.label
     if size_fifos:
         with Bar("size FIFOs") as progress:
-            facts["sizing"] = size_build(opened, chosen.x, progress.advance)
-        write_json(size_fifos, facts["sizing"]["depths"])
-    record_simulation(opened, facts)
+            sizing = size_build(opened, chosen.x, progress.advance)
+        write_json(size_fifos, sizing["depths"])
+        found = replace(found, sizing=sizing)
+    record_simulation(opened, found)
     if json:
-        write_json(json, facts)
+        write_json(json, found.to_dict())
     rows = [
-        ("frames", f"{facts['frames']} ({chosen.label})"),
-        ("mismatches", facts["mismatches"]),
-        ("accuracy on them", f"{facts['accuracy']:.1%}"),
-        ("cycles a frame", f"{facts['cycles_per_frame']}"),
-        ("  estimated", facts["estimated_cycles_per_frame"]),
-        ("latency", f"{facts['latency_cycles']} cycles, {facts['latency_us']:.1f} us"),
-        ("simulated", f"{facts['simulated_frames_per_second']:.1f} frames/s"),
+        ("frames", f"{found.frames} ({chosen.label})"),
+        ("mismatches", found.mismatches),
+        ("accuracy on them", f"{found.accuracy:.1%}"),
+        ("cycles a frame", f"{found.cycles_per_frame}"),
+        ("  estimated", found.estimated_cycles_per_frame),
+        ("latency", f"{found.latency_cycles} cycles, {found.latency_us:.1f} us"),
+        ("simulated", f"{found.simulated_frames_per_second:.1f} frames/s"),
     ]
-    if facts["fps_at_clock"]:
-        rate = f"{facts['fps_at_clock']:.0f} at {facts['clock_mhz']:g} MHz"
-        rows.insert(5, ("frames/s", rate))
+    if found.fps_at_clock:
+        rows.insert(5, ("frames/s", f"{found.fps_at_clock:.0f} at {found.clock_mhz:g} MHz"))
     if nodes:
-        rows.append(("nodes compared", f"{facts['nodes_compared']}"))
-        rows.append(("words compared", f"{facts['words_compared']}"))
+        rows.append(("nodes compared", f"{found.nodes_compared}"))
+        rows.append(("words compared", f"{found.words_compared}"))
     if size_fifos:
-        found = facts["sizing"]
-        rows.append(("cycles with sized FIFOs", found["cycles_per_frame"]))
-        rows.append(("  least, endless", f"{found['least']}, {found['endless']}"))
-        rows.append(("  FIFO bits", found["bits"]))
-    print_table(f"RTL of {facts['network']} on {facts['board']}", ["", "value"], rows)
-    if nodes and facts["stalls"]:
+        rows.append(("cycles with sized FIFOs", sizing["cycles_per_frame"]))
+        rows.append(("  least, endless", f"{sizing['least']}, {sizing['endless']}"))
+        rows.append(("  FIFO bits", sizing["bits"]))
+    print_table(f"RTL of {found.network} on {found.board}", ["", "value"], rows)
+    if found.stalls:
         print_table(
             "Most blocked streams (share of cycles)",
             ["from", "to", "blocked", "starved"],
             [
-                (row["producer"], row["consumer"], f"{row['blocked']:.2f}", f"{row['starved']:.2f}")
-                for row in facts["stalls"]
+                (row.producer, row.consumer, f"{row.blocked:.2f}", f"{row.starved:.2f}")
+                for row in found.stalls
             ],
         )
-    check(facts)
+    check(found)
 
 
 def synth(
@@ -144,7 +145,7 @@ def synth(
         raise BadInput("--processes must be at least 1")
     opened = open_build(folder)
     if family is None:
-        family = "xc7" if opened.report["part"].startswith("xc7") else "xcup"
+        family = "xc7" if opened.report.part.startswith("xc7") else "xcup"
     with Bar("synthesise") as progress:
         if opened.sparse:
             from build.sparse.sparse_sim import synthesise_sparse

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qonnx.core.modelwrapper import ModelWrapper
 
+from build.build_report import BuildReport, DenseReport
 from build.environment import quiet, setup
 from build.folding_file import read_folding
 from build.layout import GENERATED, HDL, MARKER, NETWORK, STREAMED, graph_after
 from build.source import Source, load_graph, open_source
 from build.staging import staged
-from build.stimuli import sample_frames, synthetic_frames
+from build.stimuli import synthetic_frames
 from build.xilinx import check_tools, find_vivado
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
@@ -43,13 +44,13 @@ class BuildResult:
     Attributes:
         folder: the output folder.
         model: path of the last step's graph (.onnx).
-        report: the facts of report.json.
+        report: what report.json holds.
         seconds: wall time of each step, by name.
     """
 
     folder: Path
     model: Path
-    report: dict[str, Any]
+    report: BuildReport
     seconds: dict[str, float]
 
     def load(self) -> ModelWrapper:
@@ -94,7 +95,7 @@ def build(
             faults.
 
     Returns:
-        the graph and the report; see `build.build_report` for its keys.
+        the graph and the report.
 
     Raises:
         BadInput: the board, the network, the rate, the folding or the tools do not allow it, or
@@ -143,15 +144,15 @@ def build(
         verifier = Verifier(source.model, frames, out / "verification", source.network)
         check_rewritten(source, frames, verifier.classes)
         seconds = run(source, request, new, verifier, verbose, alter)
-        from build import build_report
+        from build import estimates
 
-        facts = build_report.collect(source, request, new, verifier.results)
-        build_report.write(facts, request, new)
+        report = estimates.collect(source, request, new, verifier.results)
+        estimates.write(report, request, new)
         if to != "estimate":
-            _package(source, request, facts, new)
+            _package(source, request, report, new)
         write_json(new / MARKER, {"seconds": seconds, "to": to, "board": request.board.name})
     setup(out / GENERATED)
-    return BuildResult(out, graph_after(out, list(seconds)[-1]), facts, seconds)
+    return BuildResult(out, graph_after(out, list(seconds)[-1]), report, seconds)
 
 
 def check_rewritten(source: Source, frames: np.ndarray, classes: np.ndarray) -> None:
@@ -184,19 +185,10 @@ def tuned_folding(source: Source, board: str) -> Path:
     raise BadInput(f"no tuned folding for {source.name} on {board}; there are {there}")
 
 
-def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> None:
-    from build.package import write_package
+def _package(source: Source, request: Any, report: DenseReport, out: Path) -> None:
+    from build.package import ends_of, write_package
     from build.simulation.stitch import stitch
-    from build.verify import classes_of, graph_logits, network_logits
 
-    samples, label = sample_frames()
-    frames = samples["X"].transpose(0, 2, 1)
-    logits = (
-        graph_logits(source.model, frames)
-        if source.network is None
-        else network_logits(source.network, frames)
-    )
-    samples["predicted"] = classes_of(logits)
     generated = graph_after(out, HDL)
     stitched = None
     if generated.exists():
@@ -204,7 +196,8 @@ def _package(source: Source, request: Any, facts: dict[str, Any], out: Path) -> 
     graph = graph_after(out, STREAMED)
     if not graph.exists():
         graph = graph_after(out, "step_minimize_bit_width")
-    write_package(source, request, facts, out, graph, samples, label, stitched)
+    ends = ends_of(ModelWrapper(str(graph)))
+    write_package(source, request, report, ends, out, graph=graph, stitched=stitched)
 
 
 def check_frames(frames: np.ndarray) -> None:

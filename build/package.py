@@ -13,12 +13,15 @@ from qonnx.core.datatype import BaseDataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
+from build.build_report import BuildReport
 from build.finn_config import Request
 from build.layout import PACKAGE
 from build.simulation.rtl_folder import write_rtl
 from build.source import Source
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
+from build.stimuli import sample_frames
+from build.verify import classes_of, graph_logits, network_logits
 from deploy.board.package import (
     FORMAT,
     GRAPH,
@@ -64,30 +67,37 @@ def ends_of(model: ModelWrapper) -> Ends:
     )
 
 
+def samples_of(source: Source) -> tuple[dict[str, np.ndarray], str]:
+    """Return `stimuli.sample_frames` with the network's own classes as `predicted` (N,)."""
+    samples, label = sample_frames()
+    frames = samples["X"].transpose(0, 2, 1)
+    if source.network is None:
+        logits = graph_logits(source.model, frames)
+    else:
+        logits = network_logits(source.network, frames)
+    return {**samples, "predicted": classes_of(logits)}, label
+
+
 def write_package(
     source: Source,
     request: Request,
-    facts: dict[str, Any],
+    report: BuildReport,
+    ends: Ends,
     out: Path,
-    graph: Path | None,
-    samples: dict[str, np.ndarray],
-    label: str,
+    *,
+    graph: Path | None = None,
     stitched: "Accelerator | None" = None,
-    ends: Ends | None = None,
 ) -> Path:
     """Write `OUT/package/`, manifest last.
 
     Args:
         source: the network.
         request: what was built.
-        facts: the build's report.
+        report: what came of it.
+        ends: of the accelerator.
         out: the build's folder.
-        graph: the last step's graph, in FINN's hardware layers; None where there is none.
-        samples: X float32 (N, 1024, 2), Y (N, 24), Z (N, 1) as in RadioML's file, and
-            predicted (N,), the network's classes.
-        label: where the samples come from.
+        graph: the last step's graph, in FINN's hardware layers, where there is one.
         stitched: the accelerator's RTL, where this build generated it.
-        ends: of the accelerator; by default the graph's.
 
     Returns:
         the package's folder.
@@ -97,8 +107,7 @@ def write_package(
     folder = out / PACKAGE
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if ends is None:
-        ends = ends_of(ModelWrapper(str(graph)))
+    samples, label = samples_of(source)
     with h5py.File(folder / SAMPLES, "w") as file:
         for name, values in samples.items():
             file[name] = values
@@ -113,9 +122,8 @@ def write_package(
     bitfile = _copy_bitfile(out, folder)
     if stitched is not None:
         write_rtl(stitched, folder / RTL)
-    performance = facts["performance"]
     checkpoint = source.checkpoint
-    network = {"name": source.name, "score": facts["score"]}
+    network: dict[str, Any] = {"name": source.name, "score": report.score}
     if checkpoint is not None:
         network |= {"label": checkpoint.data_label, "hash": checkpoint.info.get("sha256", "")}
         if "accuracy" in checkpoint.info:
@@ -137,9 +145,9 @@ def write_package(
             "scale": ends.scale,
         },
         "performance": {
-            "cycles_per_frame": performance["cycles_per_frame"],
-            "latency_cycles": performance["latency_cycles"],
-            "source": performance["source"],
+            "cycles_per_frame": report.performance.cycles_per_frame,
+            "latency_cycles": report.performance.latency_cycles,
+            "source": report.performance.source,
         },
         "samples": {"file": SAMPLES, "label": label},
         "bitfile": bitfile,

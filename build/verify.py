@@ -25,6 +25,7 @@ from onnx import NodeProto, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
+from build.build_report import Verified
 from build.execute import output_of, trace
 from build.staging import free_name
 from build.steps.class_output import OUTPUT_PROPERTY
@@ -251,16 +252,12 @@ class Verifier:
         self.levels = exported.levels
         self.logits = exported.logits if network is None else network_logits(network, frames)
         self.classes = classes_of(self.logits)
-        self.results: list[dict[str, Any]] = []
+        self.results: list[Verified] = []
         self._previous: ModelWrapper | None = None
         self._record("export", exported)
 
-    def check(self, step: str, model: ModelWrapper) -> dict[str, Any]:
+    def check(self, step: str, model: ModelWrapper) -> Verified:
         """Compare the graph that `step` left behind; return and keep the result.
-
-        Returns:
-            step, frames compared, mismatches (frames with another class or a logit off by more
-            than rounding), max_deviation of a logit, quantizers compared.
 
         Raises:
             CheckFailed: it differs; names the node, the largest deviation and the saved tensors.
@@ -289,16 +286,12 @@ class Verifier:
     def _close(self) -> float:
         return TOLERANCE * np.abs(self.logits).max()
 
-    def _record(self, step: str, seen: Observation) -> dict[str, Any]:
+    def _record(self, step: str, seen: Observation) -> Verified:
         error = np.abs(seen.logits - self.logits).max(axis=1)
         wrong = (error > self._close) | (seen.classes != self.classes)
-        result = {
-            "step": step,
-            "frames": len(self.frames),
-            "mismatches": int(wrong.sum()),
-            "max_deviation": float(error.max()),
-            "quantizers": len(seen.levels),
-        }
+        result = Verified(
+            step, len(self.frames), int(wrong.sum()), float(error.max()), len(seen.levels)
+        )
         self.results.append(result)
         if wrong.any():
             raise CheckFailed(

@@ -341,19 +341,19 @@ def synthesise_build(
     """
     if family not in FAMILIES:
         raise BadInput(f"unknown family {family!r}; choose one of {', '.join(FAMILIES)}")
-    part = opened.report["part"]
+    part = opened.report.part
     if (family == "xc7") != (part[:3] == "xc7"):
         raise BadInput(
-            f"{part} of {opened.report['board']} is no {FAMILIES[family]} part: the DSP slices in "
+            f"{part} of {opened.report.board} is no {FAMILIES[family]} part: the DSP slices in "
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
-    todo = jobs(opened, find_board(opened.report["board"]))
+    todo = jobs(opened, find_board(opened.report.board))
     rows = synthesise_jobs(todo, family, processes, progress)
     total = {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS}
     estimate = {kind: sum(row["estimate"][kind] for row in rows) for kind in rows[0]["estimate"]}
     return {
-        "network": opened.report["network"],
-        "board": opened.report["board"],
+        "network": opened.report.network,
+        "board": opened.report.board,
         "family": family,
         "nodes": rows,
         "total": total,

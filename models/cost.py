@@ -6,13 +6,14 @@ Every multiply-accumulate counts input bits x weight bits (32 for floating point
 bits; exact zeros are free. Rules: ITU-ML5G-PS-007, `qonnx.util.inference_cost`; docs/cost.md.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.inference_cost import inference_cost as qonnx_inference_cost
 
+from deploy.board.records import to_json
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
 from models.export import first_line, to_qonnx
@@ -80,20 +81,21 @@ class Cost:
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...]
 
+    DERIVED: ClassVar = ("compression", "unsupported")
+
     @property
     def compression(self) -> float | None:
         """How many times cheaper than the baseline; None where nothing costs anything."""
         return 1 / self.score if self.score else None
 
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Operators that are not counted: none, they are refused."""
+        return ()
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, fit for JSON."""
-        return {
-            **asdict(self),
-            "layers": [asdict(layer) for layer in self.layers],
-            "warnings": list(self.warnings),
-            "compression": self.compression,
-            "unsupported": [],  # what is not counted is refused
-        }
+        return to_json(self)
 
 
 def inference_cost(network: Checkpoint | ModelWrapper, name: str = "the model") -> Cost:

@@ -1,8 +1,8 @@
 """What `aaronnet simulate` does: a build's RTL on frames, against the network it was built from."""
 
-import dataclasses
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,32 @@ import numpy as np
 
 from build.finished import FinishedBuild
 from build.layout import GENERATED, NETWORK
+from build.simulation.simulate import Difference, Simulation, differences, simulate, stalls
+from build.simulation.simulated import Fifo, Simulated
+from build.simulation.stitch import Accelerator, stitch
 from models.errors import BadInput, CheckFailed
 
 REFERENCE_BATCH = 64  # frames at a time through the graph, for memory
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An accelerator, and what its network says of some frames.
+
+    Attributes:
+        accelerator: what to simulate.
+        integers: (N, ...) the frames as they go in.
+        judge: of results (N, values) tells the classes (N,), and which frames are wrong (N,).
+        differences: of a recorded simulation tells how many nodes it compared, and the streams
+            that differ, in order.
+        fast: as `simulate_build`.
+    """
+
+    accelerator: Accelerator
+    integers: np.ndarray
+    judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    differences: Callable[[Simulation], tuple[int, list[Difference]]]
+    fast: bool = False
 
 
 def simulate_build(
@@ -20,49 +43,83 @@ def simulate_build(
     frames: np.ndarray,
     classes: np.ndarray | None = None,
     *,
-    per_node: bool = False,
     fast: bool = False,
-    stall: float = 0.0,
-    seed: int = 1,
-    processes: int | None = None,
-    wave: Path | None = None,
-    advance: Callable[[int], Any] = lambda count: None,
-) -> dict[str, Any]:
-    """Simulate a build on float frames (N, 2, 1024) and compare with its network.
+    **options: Any,
+) -> Simulated:
+    """Simulate a dense build on float frames (N, 2, 1024) and compare it with its network.
 
     Args:
         opened: from `open_build`.
         frames: as the network takes them.
         classes: (N,) the true ones, for the accuracy.
-        per_node: compare every node's stream too, and watch where the pipeline stalls.
         fast: use the faster model of FINN's matrix-vector core.
-        stall: chance of a pause after each cycle at both ends.
-        seed: of the pauses and of the random initial state.
-        processes: simulators side by side; default: one a core.
-        wave: write an FST waveform here.
-        advance: called with the number of frames finished.
-
-    Returns:
-        the facts of the JSON report: frames, mismatches (frames whose result is not the
-        network's), accuracy (None without `classes`), cycles_per_frame, latency_cycles,
-        estimated_cycles_per_frame, clock_mhz, fps_at_clock, latency_us, fifos, build_seconds,
-        simulated_frames_per_second, and with `per_node` also nodes_compared, words_compared,
-        differences, stalls.
+        options: of `compare`.
 
     Raises:
         CheckFailed: the accelerator deadlocks or loses words.
     """
     from build.execute import trace
-    from build.simulation.simulate import differences, simulate, stalls
-    from build.simulation.stitch import stitch
     from build.verify import classes_of, graph_input, graph_logits
     from models.export import load_onnx
 
     accelerator = stitch(opened.model, opened.folder / GENERATED, fast)
     integers = graph_input(opened.model, frames)
+    parts = [slice(i, i + REFERENCE_BATCH) for i in range(0, len(frames), REFERENCE_BATCH)]
+
+    def judge(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        network = load_onnx(opened.folder / NETWORK)
+        logits = np.concatenate([graph_logits(network, frames[part]) for part in parts])
+        if found.shape[1] == 1:
+            return found[:, 0], found[:, 0] != classes_of(logits)
+        # Integer logits: the graph's exactly, and the network's after its scale.
+        exact = np.concatenate([_last(trace(opened.model, integers[part])) for part in parts])
+        classified = found.argmax(axis=1)
+        wrong = (found != exact.reshape(found.shape)).any(axis=1)
+        return classified, wrong | (classified != classes_of(logits))
+
+    def differing(simulation: Simulation) -> tuple[int, list[Difference]]:
+        nodes = {link.producer for link in accelerator.links} - {""}
+        faults = differences(accelerator, simulation, trace(opened.model, integers))
+        return len(nodes), faults
+
+    subject = Subject(accelerator, integers, judge, differing, fast)
+    return compare(opened, subject, classes, **options)
+
+
+def compare(
+    opened: FinishedBuild,
+    subject: Subject,
+    classes: np.ndarray | None = None,
+    *,
+    per_node: bool = False,
+    stall: float = 0.0,
+    seed: int = 1,
+    processes: int | None = None,
+    wave: Path | None = None,
+    label: str | None = None,
+    advance: Callable[[int], Any] = lambda count: None,
+) -> Simulated:
+    """Simulate an accelerator of either style and compare it with its network.
+
+    Args:
+        opened: the build.
+        subject: its accelerator and the frames.
+        classes: (N,) the true ones, for the accuracy.
+        per_node: compare every node's stream too, and watch where the pipeline stalls.
+        stall: chance of a pause after each cycle at both ends.
+        seed: of the pauses and of the random initial state.
+        processes: simulators side by side; default: one a core.
+        wave: write an FST waveform here.
+        label: where the frames come from.
+        advance: called with the number of frames finished.
+
+    Raises:
+        CheckFailed: the accelerator deadlocks or loses words.
+    """
+    accelerator, count = subject.accelerator, len(subject.integers)
     simulation = simulate(
         accelerator,
-        integers,
+        subject.integers,
         stall=stall,
         burst=32 if stall else 1,
         seed=seed,
@@ -72,59 +129,40 @@ def simulate_build(
         wave=wave,
         advance=advance,
     )
-    ((tensor, found),) = simulation.outputs.items()
-    found = found.reshape(len(frames), -1)
-    network = load_onnx(opened.folder / NETWORK)
-    logits = np.concatenate(
-        [
-            graph_logits(network, frames[i : i + REFERENCE_BATCH])
-            for i in range(0, len(frames), REFERENCE_BATCH)
-        ]
-    )
-    classified = found[:, 0] if found.shape[1] == 1 else found.argmax(axis=1)
-    if found.shape[1] == 1:
-        wrong = classified != classes_of(logits)
-    else:
-        # Integer logits: the graph's exactly, and the network's after its scale.
-        exact = np.concatenate(
-            [
-                _last(trace(opened.model, integers[i : i + REFERENCE_BATCH]))
-                for i in range(0, len(frames), REFERENCE_BATCH)
-            ]
-        ).reshape(found.shape)
-        wrong = (found != exact).any(axis=1) | (classified != classes_of(logits))
-    estimate = opened.report["performance"]["cycles_per_frame"]
+    ((_, found),) = simulation.outputs.items()
+    found = found.reshape(count, -1)
+    classified, wrong = subject.judge(found)
     cycles = simulation.cycles_per_frame
-    facts: dict[str, Any] = {
-        "network": opened.report["network"],
-        "board": opened.report["board"],
-        "frames": len(frames),
-        "mismatches": int(wrong.sum()),
-        "accuracy": None if classes is None else float((classified == classes).mean()),
-        "output": "class" if found.shape[1] == 1 else "logits",
-        "cycles_per_frame": None if math.isnan(cycles) else round(cycles, 2),
-        "estimated_cycles_per_frame": estimate,
-        "latency_cycles": simulation.latency_cycles,
-        "clock_mhz": opened.clock_mhz,
-        "fps_at_clock": None if math.isnan(cycles) else opened.clock_mhz * 1e6 / cycles,
-        "latency_us": simulation.latency_cycles / opened.clock_mhz,
-        "stall": stall,
-        "fast": fast,
-        "fifos": [
-            {"name": name, "depth": accelerator.fifos[name], "high_water": level}
-            for name, level in simulation.fifos.items()
-        ],
-        "build_seconds": round(simulation.build_seconds, 2),
-        "simulation_seconds": round(simulation.run_seconds, 3),
-        "simulated_frames_per_second": len(frames) / simulation.run_seconds,
-    }
+    watched: dict[str, Any] = {}
     if per_node:
-        faults = differences(accelerator, simulation, trace(opened.model, integers))
-        facts["nodes_compared"] = len({link.producer for link in accelerator.links} - {""})
-        facts["words_compared"] = sum(len(words) for words in simulation.streams.values())
-        facts["differences"] = [dataclasses.asdict(fault) for fault in faults]
-        facts["stalls"] = stalls(accelerator, simulation)
-    return facts
+        nodes, faults = subject.differences(simulation)
+        watched = {
+            "nodes_compared": nodes,
+            "words_compared": sum(len(words) for words in simulation.streams.values()),
+            "differences": tuple(faults),
+            "stalls": tuple(stalls(accelerator, simulation)),
+        }
+    return Simulated(
+        network=opened.report.network,
+        board=opened.report.board,
+        frames=count,
+        mismatches=int(wrong.sum()),
+        accuracy=None if classes is None else float((classified == classes).mean()),
+        output="class" if found.shape[1] == 1 else "logits",
+        cycles_per_frame=None if math.isnan(cycles) else round(cycles, 2),
+        estimated_cycles_per_frame=opened.report.performance.cycles_per_frame,
+        latency_cycles=simulation.latency_cycles,
+        clock_mhz=opened.clock_mhz,
+        stall=stall,
+        fast=subject.fast,
+        fifos=tuple(
+            Fifo(name, accelerator.fifos[name], level) for name, level in simulation.fifos.items()
+        ),
+        build_seconds=round(simulation.build_seconds, 2),
+        simulation_seconds=round(simulation.run_seconds, 3),
+        data_label=label,
+        **watched,
+    )
 
 
 def size_build(
@@ -141,7 +179,6 @@ def size_build(
         CheckFailed: the accelerator deadlocks.
     """
     from build.simulation.sizing import size_fifos
-    from build.simulation.stitch import stitch
     from build.verify import graph_input
 
     if len(frames) < 4:
@@ -150,18 +187,18 @@ def size_build(
     return size_fifos(accelerator, graph_input(opened.model, frames[:8]), advance=advance).facts()
 
 
-def check(facts: dict[str, Any]) -> None:
-    """Raise CheckFailed if the simulation's facts report a difference."""
-    if facts.get("differences"):
-        first = facts["differences"][0]
+def check(found: Simulated) -> None:
+    """Raise CheckFailed if a simulation found a difference."""
+    if found.differences:
+        first = found.differences[0]
         raise CheckFailed(
-            f"node {first['node']} is the first to differ: {first['wrong']} of {first['words']} "
-            f"words, first in frame {first['frame']}, word {first['word']}: expected "
-            f"{first['expected']}, found {first['found']}"
+            f"node {first.node} is the first to differ: {first.wrong} of {first.words} "
+            f"words, first in frame {first.frame}, word {first.word}: expected "
+            f"{first.expected}, found {first.found}"
         )
-    if facts["mismatches"]:
+    if found.mismatches:
         raise CheckFailed(
-            f"{facts['mismatches']} of {facts['frames']} frames differ from the network; "
+            f"{found.mismatches} of {found.frames} frames differ from the network; "
             "--nodes finds the node"
         )
 

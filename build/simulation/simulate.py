@@ -141,6 +141,21 @@ class Difference:
     found: tuple[int, ...]
 
 
+def difference(link: Link, simulation: Simulation, expected: np.ndarray) -> Difference | None:
+    """Compare a link's recorded words with the expected ones (words, lanes); None: the same."""
+    ended = link.tensor in simulation.outputs
+    words = simulation.outputs[link.tensor] if ended else simulation.streams[link.name]
+    words = words.reshape(-1, link.stream.lanes)
+    assert words.shape == expected.shape, (link.name, words.shape, expected.shape)
+    wrong = np.flatnonzero((words != expected).any(axis=1))
+    if not len(wrong):
+        return None
+    first = int(wrong[0])
+    frame, word = divmod(first, link.words)
+    pair = [tuple(map(int, values[first])) for values in (expected, words)]
+    return Difference(link.producer, link.name, len(words), len(wrong), frame, word, *pair)
+
+
 def differences(
     accelerator: Accelerator,
     simulation: Simulation,
@@ -162,42 +177,42 @@ def differences(
         link = by_tensor.get(node.output[0])
         if link is None or not link.producer:
             continue
-        expected = link.to_words(tensor)
-        words = (
-            simulation.outputs[link.tensor] if not link.consumer else simulation.streams[link.name]
-        )
-        words = words.reshape(-1, link.stream.lanes)
-        assert words.shape == expected.shape, (link.name, words.shape, expected.shape)
-        wrong = np.flatnonzero((words != expected).any(axis=1))
-        if len(wrong):
-            first = int(wrong[0])
-            pair = [tuple(map(int, values[first])) for values in (expected, words)]
-            position = divmod(first, link.words)
-            found.append(
-                Difference(link.producer, link.name, len(words), len(wrong), *position, *pair)
-            )
+        if fault := difference(link, simulation, link.to_words(tensor)):
+            found.append(fault)
     return found
 
 
-def stalls(
-    accelerator: Accelerator, simulation: Simulation, slowest: int = 5
-) -> list[dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class Stall:
+    """How long a stream waits; shares of all simulated cycles.
+
+    Attributes:
+        stream: its name.
+        producer, consumer: the nodes at its ends, "input" and "output" at the accelerator's.
+        blocked: a word waited for the consumer.
+        starved: the consumer waited for a word.
+    """
+
+    stream: str
+    producer: str
+    consumer: str
+    blocked: float
+    starved: float
+
+
+def stalls(accelerator: Accelerator, simulation: Simulation, slowest: int = 5) -> list[Stall]:
     """Return where the pipeline waits, most blocked streams first.
 
     A stream that is mostly blocked has a consumer that limits the pipeline; the node between
-    blocked inputs and starved outputs is the bottleneck. Shares are of all simulated cycles.
+    blocked inputs and starved outputs is the bottleneck.
     """
-    rows: list[dict[str, Any]] = []
+    rows = []
     for link in accelerator.links:
-        counts = simulation.watched.get(link.name)
-        if counts:
+        if counts := simulation.watched.get(link.name):
             rows.append(
-                {
-                    "stream": link.name,
-                    "producer": link.producer or "input",
-                    "consumer": link.consumer or "output",
-                    "blocked": counts["blocked"] / simulation.cycles,
-                    "starved": counts["starved"] / simulation.cycles,
-                }
+                Stall(
+                    *(link.name, link.producer or "input", link.consumer or "output"),
+                    *(counts[kind] / simulation.cycles for kind in ("blocked", "starved")),
+                )
             )
-    return sorted(rows, key=lambda row: -row["blocked"])[:slowest]
+    return sorted(rows, key=lambda row: -row.blocked)[:slowest]

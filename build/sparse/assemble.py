@@ -6,12 +6,11 @@ A free-running pipeline without back-pressure between `sparse_source`, which hol
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from build.rtl.kernel import Stream
-from build.simulation.simulate import Simulation
+from build.simulation.simulate import Difference, Simulation, difference
 from build.simulation.stitch import TOP, Accelerator, Link
 from build.simulation.verilate import Design, Port
 from build.sparse.adders import AdderGraph, adder_graph
@@ -317,7 +316,7 @@ def _finished(top: _Top) -> Accelerator:
 
 def mismatches(
     accelerator: Accelerator, network: Network, simulation: Simulation, frames: np.ndarray
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Difference | None]:
     """Return how the stream of each tensor differs from the network's, by layer in order.
 
     Args:
@@ -327,26 +326,13 @@ def mismatches(
         frames: integers (N, channels, length).
 
     Returns:
-        for each layer: node, words, wrong, and of the first wrong word (if any) frame, word,
-        expected and found.
+        an entry a layer that has a stream; None where it is the same.
     """
     links = {link.tensor: link for link in accelerator.links if link.producer}
-    facts: dict[str, dict[str, Any]] = {}
+    found: dict[str, Difference | None] = {}
     for layer, tensor in network.trace(frames):
         if (link := links.get(layer.name)) is None:
             continue
         expected = link.to_words(tensor.transpose(0, 2, 1))
-        inner = link.tensor not in simulation.outputs
-        words = simulation.streams[link.name] if inner else simulation.outputs[link.tensor]
-        words = words.reshape(-1, link.stream.lanes)
-        wrong = np.flatnonzero((words != expected).any(axis=1))
-        facts[layer.name] = {"node": layer.name, "words": len(words), "wrong": len(wrong)}
-        if len(wrong):
-            frame, word = divmod(int(wrong[0]), link.words)
-            facts[layer.name] |= {
-                "frame": frame,
-                "word": word,
-                "expected": expected[wrong[0]].tolist(),
-                "found": words[wrong[0]].tolist(),
-            }
-    return facts
+        found[layer.name] = difference(link, simulation, expected)
+    return found

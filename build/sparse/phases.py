@@ -1,9 +1,8 @@
 """Each phase of the compiler executed and compared with the one before, at every build."""
 
-from typing import Any
-
 import numpy as np
 
+from build.build_report import Verified
 from build.source import Source
 from build.sparse.adders import adder_graph
 from build.sparse.network import Linear, MaxPool, Network, Requantize
@@ -12,16 +11,13 @@ from build.verify import classes_of, network_logits, observe
 from models.errors import CheckFailed
 
 
-def check_lifted(network: Network, source: Source, frames: np.ndarray) -> dict[str, Any]:
+def check_lifted(network: Network, source: Source, frames: np.ndarray) -> Verified:
     """Compare the integer network with the source: every quantizer, and the classes.
 
     Args:
         network: from `from_graph.network_of`.
         source: what it was made from.
         frames: float (N, 2, 1024).
-
-    Returns:
-        step, frames, mismatches (0), max_deviation (0.0), quantizers: as `verify.Verifier` has it.
 
     Raises:
         CheckFailed: a layer differs; it is named.
@@ -44,7 +40,7 @@ def check_lifted(network: Network, source: Source, frames: np.ndarray) -> dict[s
     return _verified("integer network", len(frames), len(quantizers))
 
 
-def check_folded(before: Network, after: Network, integers: np.ndarray) -> dict[str, Any]:
+def check_folded(before: Network, after: Network, integers: np.ndarray) -> Verified:
     """Compare every channel that is left with the one of before; otherwise as `check_lifted`."""
     wanted = {layer.name: tensor for layer, tensor in before.trace(integers)}
     kept: tuple[int, ...] = ()
@@ -61,7 +57,7 @@ def check_folded(before: Network, after: Network, integers: np.ndarray) -> dict[
     return _verified("folding", len(integers), quantizers)
 
 
-def check_constants(network: Network, integers: np.ndarray) -> dict[str, Any]:
+def check_constants(network: Network, integers: np.ndarray) -> Verified:
     """Compare adder graphs and tables with the layers they stand for; as `check_lifted`."""
     x, quantizers = integers, 0
     for layer in network.layers:
@@ -90,11 +86,5 @@ def _same(step: str, name: str, found: np.ndarray, expected: np.ndarray) -> None
         raise CheckFailed(f"{step}: {name} differs in {wrong.sum()} of {len(found)} frames")
 
 
-def _verified(step: str, frames: int, quantizers: int) -> dict[str, Any]:
-    return {
-        "step": step,
-        "frames": frames,
-        "mismatches": 0,
-        "max_deviation": 0.0,
-        "quantizers": quantizers,
-    }
+def _verified(step: str, frames: int, quantizers: int) -> Verified:
+    return Verified(step, frames, mismatches=0, max_deviation=0.0, quantizers=quantizers)

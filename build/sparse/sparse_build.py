@@ -2,24 +2,31 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from build.build_report import (
+    SPARSE,
+    Estimate,
+    SparseLayer,
+    SparseReport,
+    Verified,
+    against_example,
+    head,
+)
 from build.environment import quiet, setup
 from build.flow import BuildResult, check_frames
 from build.layout import GENERATED, MARKER, NETWORK, REPORT
 from build.source import Source, open_source
 from build.staging import staged
-from build.stimuli import sample_frames, synthetic_frames
+from build.stimuli import synthetic_frames
 from models.checkpoint import Checkpoint
-from models.config import FRAME_LENGTH
-from models.console import print_table
-from models.cost import inference_cost
 from models.errors import BadInput
 from models.files import write_json
 
-STYLE = "sparse"
+if TYPE_CHECKING:
+    from build.package import Ends
 
 
 def build_sparse(
@@ -59,6 +66,7 @@ def build_sparse(
         setup(new / GENERATED)
         from build.boards import find_board
         from build.finn_config import Request
+        from build.package import write_package
         from build.sparse.assemble import compile_network
         from build.sparse.fold import fold
         from build.sparse.from_graph import network_of
@@ -81,76 +89,48 @@ def build_sparse(
         made = compile_network(folded)
         lap("hardware")
         integers = network.quantize(frames)
-        verification = [
+        verification = (
             check_lifted(network, source, frames),
             check_folded(network, folded, integers),
             check_constants(folded, integers),
-        ]
+        )
         lap("verification")
-        facts = _report(source, request, made, folded, verification)
+        report = _report(source, request, made, folded, verification)
         source.model.save(str(new / NETWORK))
-        write_json(new / REPORT, facts)
-        _package(source, request, facts, network, made, new)
+        write_json(new / REPORT, report.to_dict())
+        ends = _ends(network, made)
+        write_package(source, request, report, ends, new, stitched=made.accelerator)
         lap("package")
-        marker = {"seconds": seconds, "to": "hdl", "board": request.board.name, "style": STYLE}
+        marker = {"seconds": seconds, "to": "hdl", "board": request.board.name, "style": SPARSE}
         write_json(new / MARKER, marker)
     setup(out / GENERATED)
-    return BuildResult(out, out / NETWORK, facts, seconds)
+    return BuildResult(out, out / NETWORK, report, seconds)
 
 
 def _report(
-    source: Source, request: Any, made: Any, network: Any, verification: list[dict[str, Any]]
-) -> dict[str, Any]:
-    hertz = request.clock * 1e6
-    try:
-        cost = inference_cost(source.original or source.model, source.name)
-    except BadInput:
-        cost = None  # the official rules do not cover every operator
-    return {
-        "network": source.name,
-        "data_label": source.checkpoint.data_label if source.checkpoint else "unknown",
-        "board": request.board.name,
-        "part": request.board.part,
-        "to": request.to,
-        "style": STYLE,
-        "performance": {
-            "source": "estimated",
-            "clock_mhz": request.clock,
-            "cycles_per_frame": made.clocks,
-            "fps": hertz / made.clocks,
-            "samples_per_s": hertz / made.clocks * FRAME_LENGTH,
-            "latency_cycles": made.latency,
-            "latency_us": made.latency / request.clock,
-            "bottleneck": "the input",
-        },
-        "adders": made.adders,
-        "layers": [
-            {"name": layer.name, "operator": type(layer).__name__, "channels": tensor.channels,
-             "positions": tensor.positions, "bits": tensor.bits}
+    source: Source, request: Any, made: Any, network: Any, verification: tuple[Verified, ...]
+) -> SparseReport:
+    performance = Estimate(request.clock, made.clocks, made.latency, "the input")
+    return SparseReport(
+        **head(source, request, SPARSE),
+        performance=performance,
+        comparison=against_example(performance.fps, None),
+        adders=made.adders,
+        layers=tuple(
+            SparseLayer(
+                *(layer.name, type(layer).__name__),
+                *(tensor.channels, tensor.positions, tensor.bits),
+            )
             for layer, tensor in zip(network.layers, network.tensors[1:], strict=True)
-        ],
-        "score": None if cost is None else cost.score,
-        "cost": None if cost is None else cost.to_dict(),
-        "verification": verification,
-    }  # fmt: skip
+        ),
+        verification=verification,
+    )
 
 
-def _package(
-    source: Source, request: Any, facts: dict[str, Any], network: Any, made: Any, out: Path
-) -> None:
+def _ends(network: Any, made: Any) -> "Ends":
     from qonnx.core.datatype import DataType
 
-    from build.package import Ends, packed_shape, write_package
-    from build.verify import classes_of, graph_logits, network_logits
-
-    samples, label = sample_frames()
-    frames = samples["X"].transpose(0, 2, 1)
-    logits = (
-        graph_logits(source.model, frames)
-        if source.network is None
-        else network_logits(source.network, frames)
-    )
-    samples["predicted"] = classes_of(logits)
+    from build.package import Ends, packed_shape
 
     def end(dma: str, link: Any, normal: list[int]) -> dict[str, Any]:
         datatype = DataType[f"{'' if link.stream.signed else 'U'}INT{link.stream.bits}"]
@@ -160,29 +140,9 @@ def _package(
                 "packed": packed}  # fmt: skip
 
     (taken,), (given,) = made.accelerator.inputs, made.accelerator.outputs
-    ends = Ends(
+    return Ends(
         end("idma0", taken, [1, network.length, 1, network.channels]),
         end("odma0", given, [1, 1]),
         {"step": network.step, "minimum": network.low, "maximum": network.high},
         1.0,
     )
-    write_package(source, request, facts, out, None, samples, label, made.accelerator, ends)
-
-
-def show(facts: dict[str, Any]) -> None:
-    """Print the report as a table on stdout."""
-    performance, checked = facts["performance"], facts["verification"]
-    rows = [
-        ("frames/s", f"{performance['fps']:,.0f} at {performance['clock_mhz']:g} MHz"),
-        ("samples/s", f"{performance['samples_per_s'] / 1e6:,.1f} million"),
-        ("clocks a frame", f"{performance['cycles_per_frame']:,} ({performance['bottleneck']})"),
-        ("latency", f"{performance['latency_us']:,.1f} us"),
-        ("adders", f"{facts['adders']:,}, no DSP slice"),
-    ]
-    if facts["score"] is not None:
-        rows.append(("official score", f"{facts['score']:.6f}"))
-    rows.append(
-        ("verified", f"{len(checked)} phases, {checked[-1]['frames']} frames each, no mismatch")
-    )
-    rows.append(("resources", "aaronnet synth counts them"))
-    print_table(f"{facts['network']} on {facts['board']}, sparse", ("fact", "value"), rows)

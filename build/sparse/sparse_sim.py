@@ -1,15 +1,14 @@
 """`aaronnet simulate` and `aaronnet synth` of a sparse build: its RTL is made again, in seconds."""
 
-import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from build.boards import find_board
 from build.finished import FinishedBuild
-from build.simulation.simulate import simulate
+from build.simulation.against_network import Subject, compare
+from build.simulation.simulate import Difference, Simulation
+from build.simulation.simulated import Simulated
 from build.sparse.assemble import Sparse, compile_network, mismatches
 from build.sparse.fold import fold
 from build.sparse.from_graph import network_of
@@ -29,15 +28,9 @@ def simulate_sparse(
     opened: FinishedBuild,
     frames: np.ndarray,
     classes: np.ndarray | None = None,
-    *,
-    per_node: bool = False,
-    stall: float = 0.0,
-    seed: int = 1,
-    processes: int | None = None,
-    wave: Path | None = None,
-    advance: Callable[[int], Any] = lambda count: None,
-) -> dict[str, Any]:
-    """Simulate a sparse build; arguments and facts are `against_network.simulate_build`'s.
+    **options: Any,
+) -> Simulated:
+    """Simulate a sparse build; arguments are `against_network.simulate_build`'s, without `fast`.
 
     With `per_node` every tensor is compared with the integer network's, which the build compared
     with the network.
@@ -47,46 +40,16 @@ def simulate_sparse(
     """
     network, made = hardware_of(opened)
     integers = network.quantize(frames)
-    simulation = simulate(
-        made.accelerator,
-        integers.transpose(0, 2, 1),
-        stall=stall,
-        burst=32 if stall else 1,
-        seed=seed,
-        processes=processes,
-        record=per_node,
-        wave=wave,
-        advance=advance,
-    )
-    found = simulation.outputs["classes"].reshape(-1)
-    cycles = simulation.cycles_per_frame
-    facts: dict[str, Any] = {
-        "network": opened.report["network"],
-        "board": opened.report["board"],
-        "frames": len(frames),
-        "mismatches": int((found != network.classes(integers)).sum()),
-        "accuracy": None if classes is None else float((found == classes).mean()),
-        "output": "class",
-        "cycles_per_frame": None if math.isnan(cycles) else round(cycles, 2),
-        "estimated_cycles_per_frame": made.clocks,
-        "latency_cycles": simulation.latency_cycles,
-        "clock_mhz": opened.clock_mhz,
-        "fps_at_clock": None if math.isnan(cycles) else opened.clock_mhz * 1e6 / cycles,
-        "latency_us": simulation.latency_cycles / opened.clock_mhz,
-        "stall": stall,
-        "fast": False,
-        "fifos": [],
-        "build_seconds": round(simulation.build_seconds, 2),
-        "simulation_seconds": round(simulation.run_seconds, 3),
-        "simulated_frames_per_second": len(frames) / simulation.run_seconds,
-    }
-    if per_node:
-        differences = mismatches(made.accelerator, network, simulation, integers)
-        facts["nodes_compared"] = len(differences)
-        facts["words_compared"] = sum(len(words) for words in simulation.streams.values())
-        facts["differences"] = [d for d in differences.values() if d["wrong"]]
-        facts["stalls"] = []
-    return facts
+
+    def judge(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return found[:, 0], found[:, 0] != network.classes(integers)
+
+    def differing(simulation: Simulation) -> tuple[int, list[Difference]]:
+        compared = mismatches(made.accelerator, network, simulation, integers)
+        return len(compared), [each for each in compared.values() if each is not None]
+
+    subject = Subject(made.accelerator, integers.transpose(0, 2, 1), judge, differing)
+    return compare(opened, subject, classes, **options)
 
 
 def synthesise_sparse(
@@ -122,10 +85,10 @@ def synthesise_sparse(
         for file in [f"{unit.module}.sv"]
     ]
     rows = synthesise_jobs(todo, family, processes, progress)
-    available = find_board(opened.report["board"]).resources
+    available = find_board(opened.report.board).resources
     return {
-        "network": opened.report["network"],
-        "board": opened.report["board"],
+        "network": opened.report.network,
+        "board": opened.report.board,
         "family": family,
         "nodes": rows,
         "total": {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS},

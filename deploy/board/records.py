@@ -114,7 +114,8 @@ def record(kind: type[T], facts: Any, where: str = "", others: bool = False) -> 
         raise ValueError(f"{where or 'it'} is no object")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
-    if (unknown := sorted(facts.keys() - fields.keys())) and not others:
+    known = fields.keys() | set(getattr(kind, "DERIVED", ()))
+    if (unknown := sorted(facts.keys() - known)) and not others:
         raise ValueError(f"{_shown(prefix + unknown[0])} is unknown")
     hints, values = typing.get_type_hints(kind), {}
     for name, field in fields.items():
@@ -134,14 +135,17 @@ def left_out() -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """Return a dataclass as plain types, field by field."""
+    """Return a dataclass as plain types, field by field.
+
+    The properties that it names in `DERIVED` follow; reading, `record` leaves them alone.
+    """
     if dataclasses.is_dataclass(value):
         pairs = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
         return {
             field.name: to_json(part)
             for field, part in pairs
             if part is not None or "left_out" not in field.metadata
-        }
+        } | {name: to_json(getattr(value, name)) for name in getattr(value, "DERIVED", ())}
     if isinstance(value, dict):
         return {key: to_json(part) for key, part in value.items()}
     return [to_json(part) for part in value] if isinstance(value, list | tuple) else value

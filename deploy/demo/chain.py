@@ -121,7 +121,7 @@ class Demo:
         """Build HDL with FINN+, comparing the graph with the network after every step."""
         x, _, _ = self.test_frames(per_snr=VERIFIED_PER_SNR)
         built = build(self.hardware, self.settings.board, self.build, to="hdl", frames=x.numpy())
-        return built.report
+        return built.report.to_dict()
 
     def run(self) -> dict[str, Any]:
         """Run the accelerator's RTL on test frames, cycle by cycle, in place of a board.
@@ -132,9 +132,10 @@ class Demo:
         x, y, _ = self.test_frames(per_snr=DEVICE_PER_SNR)
         opened = open_build(self.build)
         with Bar("simulating the RTL", len(x)) as progress:
-            facts = simulate_build(opened, x.numpy(), y.numpy(), advance=progress.advance)
-        check(facts)
-        record_simulation(opened, facts)
+            found = simulate_build(opened, x.numpy(), y.numpy(), advance=progress.advance)
+        check(found)
+        record_simulation(opened, found)
+        facts = found.to_dict()
         kept = ("frames", "mismatches", "accuracy", "cycles_per_frame", "latency_us", "clock_mhz")
         return {
             "device": "the accelerator's RTL, simulated with Verilator, in place of a board",

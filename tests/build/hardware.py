@@ -45,3 +45,26 @@ def fold(model):
             values = {"SIMD": 2}
         for key, value in values.items():
             op.set_nodeattr(key, value)
+
+
+def simulated():
+    """Return what simulating four frames might have come to."""
+    from build.simulation.simulated import Simulated
+
+    return Simulated(
+        network="small",
+        board="ZCU104",
+        frames=4,
+        mismatches=0,
+        accuracy=0.5,
+        output="class",
+        cycles_per_frame=1031.5,
+        estimated_cycles_per_frame=1028,
+        latency_cycles=4022,
+        clock_mhz=250.0,
+        stall=0.0,
+        fast=False,
+        fifos=(),
+        build_seconds=0.0,
+        simulation_seconds=2.0,
+    )

@@ -163,10 +163,10 @@ def test_small_foreign_networks_reach_rtl_bit_by_bit(tmp_path, name):
     path = export(tmp_path / f"{name}.onnx", NETWORKS[name])
     frames = frames_for(26)
     built = build(path, "ZCU104", tmp_path / "out", to="hdl", frames=frames)
-    assert built.report["hls_nodes"] == []
-    assert {entry["mismatches"] for entry in built.report["verification"]} == {0}
-    facts = simulate_build(open_build(tmp_path / "out"), frames[:8], stall=0.3)
-    assert facts["mismatches"] == 0
+    assert built.report.hls_nodes == ()
+    assert {entry.mismatches for entry in built.report.verification} == {0}
+    found = simulate_build(open_build(tmp_path / "out"), frames[:8], stall=0.3)
+    assert found.mismatches == 0
 
 
 @pytest.mark.slow
@@ -185,9 +185,9 @@ def test_networks_of_the_field_reach_rtl_bit_by_bit(shared, tmp_path, name):
 
     subprocess.run([sys.executable, shared / "foreign/make.py", tmp_path], check=True)
     built = build(tmp_path / f"{name}.onnx", "ZCU104", tmp_path / "out", to="hdl")
-    assert built.report["hls_nodes"] == []
-    verified = built.report["verification"]
-    assert {(entry["mismatches"], entry["frames"]) for entry in verified} == {(0, 104)}
+    assert built.report.hls_nodes == ()
+    verified = built.report.verification
+    assert {(entry.mismatches, entry.frames) for entry in verified} == {(0, 104)}
     opened = open_build(tmp_path / "out")
     for stall in (0.0, 0.3):
-        assert simulate_build(opened, synthetic_frames()[::8], stall=stall)["mismatches"] == 0
+        assert simulate_build(opened, synthetic_frames()[::8], stall=stall).mismatches == 0

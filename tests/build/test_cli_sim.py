@@ -1,13 +1,16 @@
 """`aaronnet simulate` and `aaronnet synth` refuse what they cannot use."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from build.simulation.against_network import check
+from build.simulation.simulate import Difference
 from build.stimuli import choose_frames
 from models.errors import BadInput, CheckFailed
+from tests.build.hardware import simulated
 from training.synthesis import write_dataset
 
 
@@ -54,11 +57,10 @@ def test_the_same_frames_with_their_classes_from_a_file(tmp_path):
 
 
 def test_differences_fail_the_check_and_name_the_node():
-    facts = {"frames": 4, "mismatches": 0}
-    check(facts)
+    found = simulated()
+    check(found)
     with pytest.raises(CheckFailed, match="2 of 4 frames"):
-        check(facts | {"mismatches": 2})
-    fault = {"node": "MVAU_rtl_3", "wrong": 1, "words": 9, "frame": 0, "word": 5,
-             "expected": (1,), "found": (2,)}  # fmt: skip
+        check(replace(found, mismatches=2))
+    fault = Difference("MVAU_rtl_3", "stream", 9, 1, 0, 5, expected=(1,), found=(2,))
     with pytest.raises(CheckFailed, match="MVAU_rtl_3 is the first"):
-        check(facts | {"differences": [fault]})
+        check(replace(found, differences=(fault,)))

@@ -43,6 +43,6 @@ def test_the_flow_sizes_fifos_by_simulation(tmp_path):
         frames=frames_for(26),
         size_fifos=True,
     )
-    sizing = result.report["fifos"]
+    sizing = result.report.fifos
     assert {name: row["depth"] for name, row in sizing["depths"].items()} == depths(result.load())
     assert sizing["endless"] <= sizing["cycles_per_frame"] <= 1.01 * sizing["endless"]

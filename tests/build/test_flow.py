@@ -9,9 +9,11 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build import xilinx
+from build.build_report import DenseReport
 from build.flow import build
 from build.layout import graph_after
 from build.verify import classes_of, graph_classes, graph_logits, network_logits, observe
+from deploy.board.records import record
 from models import checkpoint as checkpoints
 from models.errors import BadInput, CheckFailed
 from models.export import export, to_qonnx
@@ -19,13 +21,13 @@ from tests.build.small_aaronnet import frames_for, paper_form, small_checkpoint
 
 
 def test_every_step_is_verified(built):
-    steps = [entry["step"] for entry in built.report["verification"]]
+    steps = [entry.step for entry in built.report.verification]
     assert steps[0] == "export" and steps[-1] == "step_hw_codegen"
     assert {"step_streamline_exactly", "step_search_folding", "step_insert_streams"} <= set(steps)
-    for entry in built.report["verification"]:
-        assert entry["mismatches"] == 0 and entry["frames"] == 26
-        assert entry["quantizers"] == 14
-        assert entry["max_deviation"] < 1e-4
+    for entry in built.report.verification:
+        assert entry.mismatches == 0 and entry.frames == 26
+        assert entry.quantizers == 14
+        assert entry.max_deviation < 1e-4
 
 
 def test_compiled_graph_is_the_network(built):
@@ -39,15 +41,16 @@ def test_compiled_graph_is_the_network(built):
 
 def test_report_says_what_was_built(built):
     report = built.report
-    assert json.loads((built.folder / "report.json").read_text()) == report
-    performance = report["performance"]
-    assert performance["cycles_per_frame"] == max(row["cycles"] for row in report["layers"])
-    assert performance["fps"] == 250e6 / performance["cycles_per_frame"] >= 250e6 / 1024
-    for kind, amount in report["resources"].items():
-        assert amount["used"] == sum(row[kind] for row in report["layers"])
-    assert report["resources"]["DSP"]["available"] == 1728
-    assert report["score"] > 0 and report["data_label"] == "noise"
-    assert report["hls_nodes"] == []
+    written = json.loads((built.folder / "report.json").read_text())
+    assert written == report.to_dict() and record(DenseReport, written) == report
+    performance = report.performance
+    assert performance.cycles_per_frame == max(row.cycles for row in report.layers)
+    assert performance.fps == 250e6 / performance.cycles_per_frame >= 250e6 / 1024
+    for kind, amount in report.resources.items():
+        assert amount.used == sum(getattr(row, kind) for row in report.layers)
+    assert report.resources["DSP"].available == 1728
+    assert report.score > 0 and report.data_label == "noise"
+    assert report.hls_nodes == ()
     assert (built.folder / "balance.png").stat().st_size > 1000
 
 
@@ -67,7 +70,7 @@ def test_finn_reads_our_configuration(built):
     config = DataflowBuildConfig.construct_from(built.folder / "finn_build.yaml")
     assert config.folding_config_file.exists() and config.board == "ZCU104"
     names = [step.__name__ for step in builder.resolve_build_steps(config)]
-    assert names == [entry["step"] for entry in built.report["verification"][1:-3]] + names[-4:]
+    assert names == [entry.step for entry in built.report.verification[1:-3]] + names[-4:]
 
 
 @pytest.mark.slow
@@ -79,8 +82,8 @@ def test_folding_file_gives_the_same_accelerator(built, tmp_path):
         folding=built.folder / "folding.json",
         frames=frames_for(2),
     )
-    assert again.report["folding"] == built.report["folding"]
-    assert again.report["performance"] == built.report["performance"]
+    assert again.report.folding == built.report.folding
+    assert again.report.performance == built.report.performance
 
 
 def change_weight(model: ModelWrapper, operator: str, index: int) -> str:
@@ -272,8 +275,8 @@ def test_published_networks_build_for_zcu104(name, published, tmp_path):
     frames = synthetic_frames()
     made = to_hardware(checkpoints.load(published(name)), 8, torch.from_numpy(frames))
     result = build(made, "ZCU104", tmp_path / "out", to="hdl", frames=frames)
-    assert {entry["mismatches"] for entry in result.report["verification"]} == {0}
-    assert result.report["hls_nodes"] == []
+    assert {entry.mismatches for entry in result.report.verification} == {0}
+    assert result.report.hls_nodes == ()
 
 
 @pytest.mark.slow
@@ -288,5 +291,5 @@ def test_tuned_foldings_fit_their_boards(board, cycles, published, tmp_path):
     loaded = checkpoints.load(published("AaronNet32plusplus"))
     made = to_hardware(loaded, 8, torch.from_numpy(frames))
     result = build(made, board, tmp_path / "out", folding="tuned", frames=frames)
-    assert result.report["performance"]["cycles_per_frame"] <= cycles
-    assert max(amount["percent"] for amount in result.report["resources"].values()) <= 100
+    assert result.report.performance.cycles_per_frame <= cycles
+    assert max(amount.percent for amount in result.report.resources.values()) <= 100

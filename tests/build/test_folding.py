@@ -89,7 +89,7 @@ def test_less_time_never_costs_less(network):
 
 
 def test_listing_options_leaves_the_model_alone(network):
-    from build.build_report import folding_of
+    from build.estimates import folding_of
     from build.folding import units
 
     before = folding_of(network)
@@ -114,16 +114,16 @@ def test_windows_and_depthwise_layers_have_one_parallelism(network):
 
 def test_estimates_are_those_of_the_folded_model(network):
     """What the search adds up is what the model says once the folding is applied."""
-    from build.build_report import layer_rows
+    from build.estimates import layer_rows
     from build.folding import cheapest, units
     from build.steps.search_folding import ApplyFolding
 
     device = board()
     folding = cheapest(units(network, device), device, 700)
     rows = layer_rows(network.transform(ApplyFolding(folding)), device)
-    assert max(row["cycles"] for row in rows) == folding.cycles <= 700
+    assert max(row.cycles for row in rows) == folding.cycles <= 700
     for kind, amount in folding.resources.items():
-        assert sum(row[kind] for row in rows) == amount
+        assert sum(getattr(row, kind) for row in rows) == amount
 
 
 def test_fastest_fitting_is_at_the_limit_of_the_board(network):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from build.verify import classes_of, graph_classes, network_logits
 from models.files import sha256
+from tests.build.hardware import simulated
 from tests.build.small_aaronnet import small_checkpoint
 
 
@@ -25,7 +27,7 @@ def test_driver_reads_it(built):
     assert package.input.datatype.name == "INT4" and package.input.normal == (1, 256, 1, 8)
     assert package.input.quantizer.step == 0.25 and package.input.quantizer.minimum == -8
     assert package.network.name == "small-hw4" and package.network.label == "noise"
-    assert package.performance.cycles_per_frame == built.report["performance"]["cycles_per_frame"]
+    assert package.performance.cycles_per_frame == built.report.performance.cycles_per_frame
 
 
 def test_digests_cover_every_file(built, manifest):
@@ -55,7 +57,7 @@ def test_shapes_are_those_that_finn_would_give_its_driver(built, manifest):
     shapes = settings["driver_information"]["io_shape_dict"]
     assert shapes["ishape_packed"] == [manifest["input"]["packed"]]
     assert shapes["idt"] == ["DataType['INT4']"] and shapes["odma_names"] == ["odma0"]
-    simd = built.report["folding"]["FMPadding_rtl_0"]["SIMD"]
+    simd = built.report.folding["FMPadding_rtl_0"]["SIMD"]
     assert manifest["input"]["folded"] == [1, 256, 1, 8 // simd, simd]
     assert manifest["input"]["packed"] == [1, 256, 1, 8 // simd, -(-4 * simd // 8)]
 
@@ -74,13 +76,13 @@ def test_a_simulation_takes_the_place_of_the_estimates(built, tmp_path):
 
     shutil.copytree(built.folder / "package", tmp_path / "package")
     shutil.copy(built.folder / "report.json", tmp_path)
-    opened = FinishedBuild(tmp_path, None, 250.0, built.report)
+    opened = FinishedBuild(tmp_path, None, built.report)
     estimated = read_package(tmp_path / "package").performance
-    facts = {"stall": 0.0, "mismatches": 0, "cycles_per_frame": 1031.5, "latency_cycles": 4022}
+    found = simulated()
     for fault in ({"stall": 0.3}, {"mismatches": 1}, {"cycles_per_frame": None}):
-        record_simulation(opened, facts | fault)
+        record_simulation(opened, replace(found, **fault))
         assert read_package(tmp_path / "package").performance == estimated
-    record_simulation(opened, facts)
-    simulated = Performance(1031.5, 4022, "simulated")
-    assert read_package(tmp_path / "package").performance == simulated
-    assert json.loads((tmp_path / "report.json").read_text())["simulation"] == facts
+    record_simulation(opened, found)
+    assert read_package(tmp_path / "package").performance == Performance(1031.5, 4022, "simulated")
+    kept = json.loads((tmp_path / "report.json").read_text())["simulation"]
+    assert kept == found.to_dict() and kept["fps_at_clock"] == 250e6 / 1031.5

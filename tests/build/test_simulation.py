@@ -72,7 +72,7 @@ def test_cycles_are_those_of_the_slowest_node(model, accelerator):
     assert simulation.cycles_per_frame < simulation.latency_cycles < 10 * estimate
     assert min(simulation.fifos.values()) > 0
     worst = stalls(accelerator, simulation)
-    assert worst[0]["blocked"] > 0.1
+    assert worst[0].blocked > 0.1
 
 
 def test_nothing_is_lost_or_reordered_under_random_back_pressure(model, accelerator):

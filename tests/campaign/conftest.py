@@ -1,11 +1,11 @@
 """Good files of every kind, made once; every case copies and damages some of them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from build.build_report import BuildReport, Estimate
 from models import checkpoint, export
 from models.files import write_json
 from tests.build.small_aaronnet import small_checkpoint
@@ -53,13 +53,17 @@ def _build_folder(folder: Path) -> None:
     (folder / "intermediate_models").mkdir(parents=True)
     (folder / "intermediate_models" / "step_hw_codegen.onnx").write_bytes(b"")
     write_json(folder / "build.json", {"seconds": {}, "to": "hdl", "board": "ZCU104"})
-    facts = {
-        "network": "toy",
-        "board": "ZCU104",
-        "part": "xczu7ev-ffvc1156-2-e",
-        "performance": {"clock_mhz": 250.0, "cycles_per_frame": 1028, "latency_cycles": 5000},
-    }
-    (folder / "report.json").write_text(json.dumps(facts))
+    report = BuildReport(
+        network="toy",
+        data_label="none",
+        board="ZCU104",
+        part="xczu7ev-ffvc1156-2-e",
+        to="hdl",
+        performance=Estimate(250.0, 1028, 5000, "MVAU_rtl_0"),
+        cost=None,
+        verification=(),
+    )
+    write_json(folder / "report.json", report.to_dict())
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def simulated(network, frames, **settings):
         made.accelerator, frames.transpose(0, 2, 1), record=True, processes=1, **settings
     )
     found = mismatches(made.accelerator, network, simulation, frames)
-    return made, simulation, {layer: facts["wrong"] for layer, facts in found.items()}
+    return made, simulation, {layer: each.wrong if each else 0 for layer, each in found.items()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -72,8 +72,8 @@ def test_a_flipped_table_bit_is_found_and_its_layer_named():
     )
     simulation = simulate(broken, frames.transpose(0, 2, 1), record=True, processes=1)
     wrong = mismatches(broken, network, simulation, frames)
-    first = next(facts for facts in wrong.values() if facts["wrong"])
-    assert first["node"] == name and first["found"] != first["expected"]
+    first = next(each for each in wrong.values() if each)
+    assert first.node == name and first.found != first.expected
 
 
 def test_layers_that_no_hardware_computes_are_refused():

@@ -27,7 +27,21 @@ def test_the_package_is_what_a_board_takes(built):
     assert package.graph is None and package.rtl is not None
     assert package.performance.cycles_per_frame == 257
     assert package.input.folded == (1, 256, 8) and package.input.packed == (1, 256, 4)
-    assert [step["mismatches"] for step in built.report["verification"]] == [0, 0, 0]
+    assert [step.mismatches for step in built.report.verification] == [0, 0, 0]
+
+
+def test_the_report_has_the_keys_of_a_dense_one_and_says_what_is_not_known(built):
+    from dataclasses import fields
+
+    from build.build_report import BuildReport, show
+
+    written = json.loads((built.folder / "report.json").read_text())
+    assert written == built.report.to_dict() and written["style"] == "sparse"
+    assert written.keys() >= {field.name for field in fields(BuildReport)} | {"score", "layers"}
+    for key in ("resources", "folding", "fifos"):
+        assert written[key] is None
+    assert written["comparison"]["LUT_ratio"] is None and written["comparison"]["fps_ratio"] > 4
+    show(built.report, layers=True)
 
 
 def test_the_build_is_simulated_tensor_by_tensor(built):
@@ -35,12 +49,12 @@ def test_the_build_is_simulated_tensor_by_tensor(built):
     from build.sparse.sparse_sim import simulate_sparse
 
     opened = open_build(built.folder)
-    facts = simulate_sparse(opened, frames_for(6), per_node=True)
-    assert facts["mismatches"] == 0 and facts["differences"] == []
-    assert facts["nodes_compared"] > 25
-    assert facts["cycles_per_frame"] == 257
-    assert facts["latency_cycles"] == built.report["performance"]["latency_cycles"]
-    record_simulation(opened, facts)
+    found = simulate_sparse(opened, frames_for(6), per_node=True)
+    assert found.mismatches == 0 and found.differences == ()
+    assert found.nodes_compared > 25
+    assert found.cycles_per_frame == 257
+    assert found.latency_cycles == built.report.performance.latency_cycles
+    record_simulation(opened, found)
     manifest = json.loads((built.folder / "package" / "manifest.json").read_text())
     assert manifest["performance"]["source"] == "simulated"
 
