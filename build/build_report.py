@@ -28,6 +28,7 @@ class Estimate:
         cycles_per_frame: between two frames in steady state.
         latency_cycles: from a frame's first word to its result.
         bottleneck: name of what sets the pace.
+        samples_per_frame: of each channel.
     """
 
     DERIVED: ClassVar = ("fps", "samples_per_s", "latency_us")
@@ -37,6 +38,7 @@ class Estimate:
     latency_cycles: int
     bottleneck: str
     source: str = "estimated"
+    samples_per_frame: int = FRAME_LENGTH
 
     def __post_init__(self) -> None:
         if self.clock_mhz <= 0 or self.cycles_per_frame <= 0:
@@ -50,7 +52,7 @@ class Estimate:
     @property
     def samples_per_s(self) -> float:
         """I/Q samples a second."""
-        return self.fps * FRAME_LENGTH
+        return self.fps * self.samples_per_frame
 
     @property
     def latency_us(self) -> float:

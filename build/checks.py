@@ -2,6 +2,7 @@
 
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
 
 from models.errors import BadInput
 
@@ -50,3 +51,13 @@ def quantizer_of(model: ModelWrapper, tensor: str) -> NodeProto | None:
     while node is not None and node.op_type in PASSING:
         node = model.find_producer(node.input[0])
     return node if node is not None and node.op_type in QUANTIZERS else None
+
+
+def integers_of(model: ModelWrapper, quantizer: NodeProto) -> tuple[int, int]:
+    """Return the smallest and the largest integer that a quantizer gives."""
+    operator = getCustomOp(quantizer)
+    bits = round(model.get_initializer(quantizer.input[3]).item())
+    narrow = operator.get_nodeattr("narrow")
+    if operator.get_nodeattr("signed"):
+        return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1 - narrow

@@ -54,7 +54,7 @@ def build(
     ] = False,
     data: Annotated[
         Path | None,
-        typer.Option(help=f"{DATA} to verify with; without one, synthetic frames."),
+        typer.Option(help=f"{DATA} to verify with; without one, synthetic or random frames."),
     ] = None,
     layers: Annotated[
         bool, typer.Option("--layers", "--breakdown", help="One row a layer.")
@@ -68,14 +68,12 @@ def build(
     """
     from build import flow
     from build.build_report import show
-    from build.stimuli import verification_frames
     from models.errors import BadInput
     from models.files import check_target, write_json
 
     check_target(json)
     if style not in ("dense", "sparse"):
         raise BadInput(f"unknown style {style!r}; choose dense or sparse")
-    frames = None if data is None else verification_frames(data)
     if style == "sparse":
         dense = {"--fps": fps, "--folding": folding, "--logits": logits}
         dense |= {"--size-fifos": size_fifos, "--layers": layers, "--to": to not in SPARSE_TO}
@@ -86,7 +84,7 @@ def build(
             )
         from build.sparse.sparse_build import build_sparse
 
-        result = build_sparse(network, board, out, clock=clock, frames=frames, verbose=_verbose())
+        result = build_sparse(network, board, out, clock=clock, frames=data, verbose=_verbose())
     else:
         result = flow.build(
             network,
@@ -98,7 +96,7 @@ def build(
             clock=clock,
             logits=logits,
             size_fifos=size_fifos,
-            frames=frames,
+            frames=data,
             verbose=_verbose(),
         )
     if json:

@@ -20,7 +20,7 @@ def simulate(
         typer.Option("-n", "--frames", help="How many, over all SNRs (or what --data takes)."),
     ] = "104",
     data: Annotated[
-        Path | None, typer.Option(help=f"{DATA}; without one, frames are synthesised.")
+        Path | None, typer.Option(help=f"{DATA}; without one, frames are synthesised or random.")
     ] = None,
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Compare every node's stream; show where it stalls.")
@@ -71,7 +71,7 @@ def simulate(
         run = simulate_sparse
     else:
         run = functools.partial(simulate_build, fast=fast)
-    chosen = choose_frames(frames, data)
+    chosen = choose_frames(frames, data, opened.task)
     with Bar("simulate", len(chosen.x)) as progress:
         found = run(
             opened,
@@ -96,7 +96,7 @@ def simulate(
     rows = [
         ("frames", f"{found.frames} ({chosen.label})"),
         ("mismatches", found.mismatches),
-        ("accuracy on them", f"{found.accuracy:.1%}"),
+        ("accuracy on them", "unknown" if found.accuracy is None else f"{found.accuracy:.1%}"),
         ("cycles a frame", f"{found.cycles_per_frame}"),
         ("  estimated", found.estimated_cycles_per_frame),
         ("latency", f"{found.latency_cycles} cycles, {found.latency_us:.1f} us"),

@@ -32,7 +32,6 @@ from build.resources import node_resources
 from build.rtl.specialize import hls_nodes
 from build.source import Source
 from build.steps.fifos import SIZING
-from models.config import FRAME_LENGTH
 from models.files import atomic, write_json
 
 
@@ -98,7 +97,10 @@ def collect(
     slowest = max(rows, key=lambda row: row.cycles)
     network = json.loads(finn_report(out, "estimate_network_performance.json").read_text())
     latency = int(network["critical_path_cycles"])
-    performance = Estimate(request.clock, slowest.cycles, latency, slowest.name)
+    performance = Estimate(
+        *(request.clock, slowest.cycles, latency, slowest.name),
+        samples_per_frame=source.task.length,
+    )
     total = {kind: sum(getattr(row, kind) for row in rows) for kind in KINDS}
     sizing = finn_report(out, SIZING)
     return DenseReport(
@@ -145,6 +147,6 @@ def write(report: DenseReport, request: Request, out: Path) -> None:
         {layer.name: layer.cycles for layer in report.layers},
         report.performance.bottleneck,
         f"{report.network} on {report.board}: {report.performance.fps:,.0f} frames/s",
-        FRAME_LENGTH,
+        report.performance.samples_per_frame,
         out / "balance.png",
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
 
     from build.simulation.simulated import Simulated
+    from build.stimuli import Task
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,14 @@ class FinishedBuild:
     folder: Path
     model: "ModelWrapper"  # with generated HDL; of a sparse build the network as exported
     report: BuildReport
+
+    @property
+    def task(self) -> "Task":
+        """What its network classifies."""
+        from build.source import task_of
+        from models.export import load_onnx
+
+        return task_of(load_onnx(self.folder / NETWORK))
 
     @property
     def sparse(self) -> bool:

@@ -23,10 +23,10 @@ from build.folding_file import read_folding
 from build.layout import GENERATED, HDL, MARKER, NETWORK, STREAMED, graph_after
 from build.source import Source, load_graph, open_source
 from build.staging import staged
-from build.stimuli import synthetic_frames
+from build.stimuli import frames_to_verify
 from build.xilinx import check_tools, find_vivado
 from models.checkpoint import Checkpoint
-from models.config import CONFIGS, FRAME_CHANNELS, FRAME_LENGTH
+from models.config import CONFIGS
 from models.console import Bar
 from models.errors import BadInput, CheckFailed
 from models.files import write_json
@@ -69,7 +69,7 @@ def build(
     clock: float | None = None,
     logits: bool = False,
     size_fifos: bool = False,
-    frames: np.ndarray | None = None,
+    frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
     alter: Callable[[str, ModelWrapper], ModelWrapper] | None = None,
 ) -> BuildResult:
@@ -89,7 +89,9 @@ def build(
         logits: output the integer logits instead of the class index.
         size_fifos: simulate the HDL and give FIFOs the depths that keep the pace; without it all
             have the least.
-        frames: float32 (N, 2, 1024) to verify with, best over all SNRs; synthetic ones otherwise.
+        frames: float32 (N, C, L) to verify with, best over all SNRs, or a file in RadioML's layout
+            to take them from; otherwise synthetic ones, or for a task that is not RadioML's random
+            ones.
         verbose: let the libraries print; their words are in OUT/libraries.log anyway.
         alter: called with each step's name and graph before verification; for tests that inject
             faults.
@@ -115,6 +117,7 @@ def build(
         read_folding(folding)
     with quiet(Path(os.devnull), verbose):
         source = open_source(given)
+    frames = frames_to_verify(frames, source.task)
     out = Path(out).resolve()
     with staged(out) as new, quiet(new / "libraries.log", verbose):
         setup(new / GENERATED)
@@ -138,9 +141,6 @@ def build(
         )
         if to in ("stitched", "bitfile"):
             check_tools(request)
-        if frames is None:
-            frames = synthetic_frames()
-        check_frames(frames)
         verifier = Verifier(source.model, frames, out / "verification", source.network)
         check_rewritten(source, frames, verifier.classes)
         seconds = run(source, request, new, verifier, verbose, alter)
@@ -198,13 +198,6 @@ def _package(source: Source, request: Any, report: DenseReport, out: Path) -> No
         graph = graph_after(out, "step_minimize_bit_width")
     ends = ends_of(ModelWrapper(str(graph)))
     write_package(source, request, report, ends, out, graph=graph, stitched=stitched)
-
-
-def check_frames(frames: np.ndarray) -> None:
-    """Raise BadInput unless `frames` is a float array (N, 2, 1024) of at least one frame."""
-    shape = np.shape(frames)
-    if len(shape) != 3 or shape[1:] != (FRAME_CHANNELS, FRAME_LENGTH) or not shape[0]:
-        raise BadInput(f"frames must have shape (N, 2, 1024), not {tuple(shape)}")
 
 
 def run(

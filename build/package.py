@@ -69,7 +69,7 @@ def ends_of(model: ModelWrapper) -> Ends:
 
 def samples_of(source: Source) -> tuple[dict[str, np.ndarray], str]:
     """Return `stimuli.sample_frames` with the network's own classes as `predicted` (N,)."""
-    samples, label = sample_frames()
+    samples, label = sample_frames(source.task)
     frames = samples["X"].transpose(0, 2, 1)
     if source.network is None:
         logits = graph_logits(source.model, frames)
@@ -102,8 +102,6 @@ def write_package(
     Returns:
         the package's folder.
     """
-    from deploy.board.radioml import CLASSES
-
     folder = out / PACKAGE
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -122,7 +120,7 @@ def write_package(
     bitfile = _copy_bitfile(out, folder)
     if stitched is not None:
         write_rtl(stitched, folder / RTL)
-    checkpoint = source.checkpoint
+    checkpoint, task = source.checkpoint, source.task
     network: dict[str, Any] = {"name": source.name, "score": report.score}
     if checkpoint is not None:
         network |= {"label": checkpoint.data_label, "hash": checkpoint.info.get("sha256", "")}
@@ -131,12 +129,13 @@ def write_package(
     manifest = {
         "format": FORMAT,
         "network": network,
-        "classes": list(CLASSES),
+        "classes": task.class_names,
         "board": request.board.name,
         "part": request.board.part,
         "clock_mhz": request.clock,
         "input": {
             **ends.input,
+            "frame": [task.length, task.channels],
             "quantizer": ends.quantizer,
         },
         "output": {

@@ -1,6 +1,7 @@
 """What a build starts from, a network, and what it leaves after a step, a graph."""
 
 import importlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from build.buildable import check_buildable
 from build.canonical import canonical
-from build.checks import check_quantized
+from build.checks import check_quantized, integers_of
 from build.environment import setup
 from build.layout import GENERATED
+from build.stimuli import Task
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
-from models.export import load_onnx, read_metadata, to_qonnx
+from models.export import frame_of, load_onnx, read_metadata, to_qonnx
 from models.files import existing_file
 
 
@@ -37,6 +39,24 @@ class Source:
     def network(self) -> torch.nn.Module | None:
         """The Brevitas network, or None for a foreign ONNX file."""
         return None if self.checkpoint is None else self.checkpoint.network
+
+    @property
+    def task(self) -> Task:
+        """What it classifies."""
+        return task_of(self.model)
+
+
+def task_of(model: ModelWrapper) -> Task:
+    """Return what a network's graph, as exported, classifies.
+
+    Its range of values is that of the quantizer of its input.
+    """
+    channels, length = frame_of(model)
+    classes = math.prod(model.get_tensor_shape(model.graph.output[0].name))
+    quantizer = model.find_consumer(model.graph.input[0].name)
+    low, high = integers_of(model, quantizer)
+    step = float(model.get_initializer(quantizer.input[1]).item())
+    return Task(channels, length, classes, step * low, step * high)
 
 
 def open_source(given: str | Path | Checkpoint) -> Source:

@@ -71,7 +71,7 @@ class Deviation:
 
 
 def network_logits(network: torch.nn.Module, frames: np.ndarray) -> np.ndarray:
-    """Return the network's logits in float64, (N, 24), for float frames (N, 2, 1024)."""
+    """Return the network's logits in float64, (N, classes), for float frames (N, C, L)."""
     network = in_float64(network)
     with torch.no_grad():
         batches = torch.from_numpy(np.asarray(frames, np.float64)).split(BATCH)
@@ -111,7 +111,7 @@ def classes_of(logits: np.ndarray) -> np.ndarray:
 
 
 def graph_input(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
-    """Return float frames (N, 2, 1024) as a step's graph takes them.
+    """Return float frames (N, C, L) as a step's graph takes them.
 
     That is the quantizer's integers once `step_integer_input` has run, channels last once
     `step_channels_last_input` has.
@@ -120,9 +120,9 @@ def graph_input(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
     if text := model.get_metadata_prop(INPUT_PROPERTY):
         facts = json.loads(text)
         frames = np.clip(np.rint(frames / facts["step"]), facts["minimum"], facts["maximum"])
+        if facts["channels_last"]:
+            frames = frames.transpose(0, 2, 1)
     shape = model.get_tensor_shape(model.graph.input[0].name)
-    if shape[1] != frames.shape[1]:
-        frames = frames.transpose(0, 2, 1)
     return frames.reshape(len(frames), *shape[1:])
 
 
@@ -133,7 +133,7 @@ class Observation:
     Attributes:
         quantizers: name and operator of each quantizer behind the input, in order.
         levels: int16 (N, C, positions) of each: counts of levels above the lowest.
-        logits: float64 (N, 24).
+        logits: float64 (N, classes).
         classes: int (N,), the graph's own where it ends in them, else of the logits.
     """
 
@@ -144,7 +144,7 @@ class Observation:
 
 
 def observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
-    """Execute a step's graph on float frames (N, 2, 1024)."""
+    """Execute a step's graph on float frames (N, C, L)."""
     parts = [_observe(model, batch) for batch in np.array_split(frames, -(-len(frames) // BATCH))]
     return Observation(
         parts[0].quantizers,
@@ -181,7 +181,7 @@ def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
 
 
 def graph_logits(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
-    """Return the logits (N, 24), float64, that a step's graph computes for float frames.
+    """Return the logits (N, classes), float64, that a step's graph computes for float frames.
 
     A graph that ends in the class index has them one node earlier, as integers.
     """
@@ -234,7 +234,7 @@ class Verifier:
 
     Args:
         source: the exported QONNX model, as yet untouched.
-        frames: float32 (N, 2, 1024), best over all SNRs.
+        frames: float32 (N, C, L), best over all SNRs.
         network: the Brevitas network; without one (a foreign ONNX file) the QONNX model is the
             reference.
         folder: where the tensors of a deviation are saved.

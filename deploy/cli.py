@@ -126,7 +126,7 @@ def expect(
         write_json(json, asdict(found))
     print_line(
         f"{found.frames} frames ({found.label}), accuracy of the network "
-        f"{found.accuracy:.4f}: {out}"
+        f"{'unknown' if found.accuracy is None else f'{found.accuracy:.4f}'}: {out}"
     )
 
 
@@ -167,7 +167,7 @@ def deploy(
     # What the driver would refuse is refused before the simulator is built.
     read = read_package(package)
     if data is not None:
-        open_frames(data, len(read.classes))
+        open_frames(data, len(read.classes), read.input.frame)
     command = [str(python), "-m", "deploy.board.validate", str(package.absolute())]
     for option, value in (("--data", data), ("--json", json), ("--report", report)):
         command += [] if value is None else [option, str(value.absolute())]

@@ -185,11 +185,11 @@ def read_metadata(model: ModelWrapper) -> dict[str, Any]:
 
 
 def load_onnx(path: str | Path) -> ModelWrapper:
-    """Read an ONNX/QONNX file with the static input (1, 2, 1024), ours or anybody's, old or new.
+    """Read an ONNX/QONNX file with one static input of frames, ours or anybody's, old or new.
 
     Raises:
-        BadInput: the file is missing, damaged or no valid graph, or its input has another or a
-            dynamic shape.
+        BadInput: the file is missing, damaged or no valid graph, or its input has a dynamic shape
+            or one that `frame_of` does not know.
     """
     path = existing_file(path, "model")
     model = _parse(path)
@@ -203,17 +203,11 @@ def load_onnx(path: str | Path) -> ModelWrapper:
         raise BadInput(f"model {path} is no valid ONNX graph: {first_line(error)}") from error
     inputs = model.graph.input
     if len(inputs) != 1:
-        raise BadInput(f"model {path} has {len(inputs)} inputs; one of {INPUT_SHAPE} is needed")
-    shape = tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-        for dim in inputs[0].type.tensor_type.shape.dim
-    )
-    if shape != INPUT_SHAPE:
-        kind = "a dynamic" if any(isinstance(dim, str) for dim in shape) else "the"
-        raise BadInput(
-            f"model {path} has {kind} input shape ({', '.join(map(str, shape))}); "
-            f"export it with the static shape {INPUT_SHAPE}"
-        )
+        raise BadInput(f"model {path} has {len(inputs)} inputs; one is needed, of frames")
+    try:
+        frame_of(model)
+    except ValueError as error:
+        raise BadInput(f"model {path} has {error}") from error
     for node in model.get_nodes_by_op_type("Quant") + model.get_nodes_by_op_type("IntQuant"):
         bits = model.get_initializer(node.input[3]) if len(node.input) > 3 else None
         if bits is not None and (bits.size != 1 or not 1 <= bits.item() <= MOST_BITS):
@@ -222,6 +216,30 @@ def load_onnx(path: str | Path) -> ModelWrapper:
                 f"one number from 1 to {MOST_BITS} is expected"
             )
     return model.transform(CentreWeights())
+
+
+def frame_of(model: ModelWrapper) -> tuple[int, int]:
+    """Return channels C and samples L of the frames that a graph takes.
+
+    Its input is (1, C, L), or the same spelled for 2-D convolutions: (1, 1, C, L), (1, C, 1, L).
+
+    Raises:
+        ValueError: it has another shape, or a dynamic one; the message continues "it has ...".
+    """
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        for dim in model.graph.input[0].type.tensor_type.shape.dim
+    )
+    sizes = [size for size in shape if isinstance(size, int) and size > 0]
+    if len(sizes) == len(shape) and len(shape) in (3, 4) and sizes[0] == 1:
+        channels = [size for size in sizes[1:-1] if size > 1]
+        if len(channels) <= 1:
+            return (channels or [1])[0], sizes[-1]
+    kind = "a dynamic" if len(sizes) < len(shape) else "the"
+    raise ValueError(
+        f"{kind} input shape ({', '.join(map(str, shape))}); export it with a static shape "
+        f"(1, channels, samples), such as {INPUT_SHAPE}"
+    )
 
 
 def _parse(path: Path) -> ModelWrapper:

@@ -46,7 +46,7 @@ def simulate_build(
     fast: bool = False,
     **options: Any,
 ) -> Simulated:
-    """Simulate a dense build on float frames (N, 2, 1024) and compare it with its network.
+    """Simulate a dense build on float frames (N, C, L) and compare it with its network.
 
     Args:
         opened: from `open_build`.

@@ -16,11 +16,11 @@ from build.build_report import (
     head,
 )
 from build.environment import quiet, setup
-from build.flow import BuildResult, check_frames
+from build.flow import BuildResult
 from build.layout import GENERATED, MARKER, NETWORK, REPORT
 from build.source import Source, open_source
 from build.staging import staged
-from build.stimuli import synthetic_frames
+from build.stimuli import frames_to_verify
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
 from models.files import write_json
@@ -35,7 +35,7 @@ def build_sparse(
     out: str | Path,
     *,
     clock: float | None = None,
-    frames: np.ndarray | None = None,
+    frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
 ) -> BuildResult:
     """Build a sparse accelerator and its package.
@@ -45,7 +45,7 @@ def build_sparse(
         board: a name that `build.boards` lists.
         out: folder for everything; a former build there is replaced in the end.
         clock: MHz; the board's default otherwise.
-        frames: float32 (N, 2, 1024) to verify with; synthetic ones otherwise.
+        frames: see `build.flow.build`.
         verbose: let the libraries print.
 
     Returns:
@@ -58,8 +58,6 @@ def build_sparse(
     """
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
-    frames = synthetic_frames() if frames is None else frames
-    check_frames(frames)
     out = Path(out).resolve()
     seconds: dict[str, float] = {}
     with staged(out) as new, quiet(new / "libraries.log", verbose):
@@ -74,6 +72,7 @@ def build_sparse(
 
         chosen = find_board(board)
         source = open_source(given)
+        frames = frames_to_verify(frames, source.task)
         request = Request(board=chosen, to="hdl", clock=clock or chosen.clock)
         began = time.perf_counter()
 
@@ -110,7 +109,10 @@ def build_sparse(
 def _report(
     source: Source, request: Any, made: Any, network: Any, verification: tuple[Verified, ...]
 ) -> SparseReport:
-    performance = Estimate(request.clock, made.clocks, made.latency, "the input")
+    performance = Estimate(
+        *(request.clock, made.clocks, made.latency, "the input"),
+        samples_per_frame=source.task.length,
+    )
     return SparseReport(
         **head(source, request, SPARSE),
         performance=performance,

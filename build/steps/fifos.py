@@ -8,8 +8,9 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 
-from build.layout import GENERATED, finn_report
-from build.stimuli import synthetic_frames
+from build.layout import GENERATED, NETWORK, finn_report
+from build.source import read_graph, task_of
+from build.stimuli import usual_frames
 from build.verify import graph_input
 from models.files import write_json
 
@@ -49,7 +50,8 @@ def step_size_fifos(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapp
 
     trial = ModelWrapper(model.model, make_deepcopy=True)
     trial = trial.transform(PrepareIP(cfg._resolve_fpga_part(), cfg._resolve_hls_clk_period()))
-    frames = graph_input(trial, synthetic_frames()[::13])
+    task = task_of(read_graph(Path(cfg.output_dir) / NETWORK))
+    frames = graph_input(trial, usual_frames(task)[::13])
     folder = Path(cfg.output_dir)
     sizing = size_fifos(stitch(trial, folder / GENERATED, fast=True), frames)
     write_json(finn_report(folder, SIZING), sizing.facts())

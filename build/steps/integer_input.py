@@ -11,7 +11,9 @@ from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.make_input_chanlast import MakeInputChannelsLast
 
+from build.checks import integers_of
 from models.errors import BadInput
+from models.export import frame_of
 
 INPUT_PROPERTY = "aaronnet.input"
 
@@ -21,7 +23,8 @@ class TakeQuantizedInput(Transformation):
 
     The host then delivers the quantizer's integers. What it has to do is left in the model's
     property `aaronnet.input`: bits, signed, step, minimum, maximum; integer =
-    clip(round half to even(x / step), minimum, maximum).
+    clip(round half to even(x / step), minimum, maximum). Beside it are the frame's channels and
+    samples, and whether the graph takes channels last.
     """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
@@ -45,8 +48,7 @@ class TakeQuantizedInput(Transformation):
         bits, signed = int(bits), bool(operator.get_nodeattr("signed"))
         if operator.get_nodeattr("rounding_mode").upper() != "ROUND":
             raise BadInput(f"the input quantizer {node.name} must round to the nearest")
-        low = -(2 ** (bits - 1)) + operator.get_nodeattr("narrow") if signed else 0
-        high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - operator.get_nodeattr("narrow")
+        low, high = integers_of(model, node)
         step_name = model.make_new_valueinfo_name()
         model.set_initializer(step_name, np.array(step.item(), np.float32))
         index = list(model.graph.node).index(node)
@@ -54,8 +56,15 @@ class TakeQuantizedInput(Transformation):
         model.graph.node.remove(node)
         model.graph.node.insert(index, scale)
         model.set_tensor_datatype(source, DataType[f"{'INT' if signed else 'UINT'}{bits}"])
-        facts = {"bits": bits, "signed": signed, "step": float(step.item())}
-        facts |= {"minimum": low, "maximum": high}
+        facts = {
+            "bits": bits,
+            "signed": signed,
+            "step": float(step.item()),
+            "minimum": low,
+            "maximum": high,
+            "frame": frame_of(model),
+            "channels_last": False,
+        }
         model.set_metadata_prop(INPUT_PROPERTY, json.dumps(facts))
         return model, False
 
@@ -66,5 +75,7 @@ def step_integer_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWr
 
 
 def step_channels_last_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
-    """After `step_lift_1d`: take (1, 1024, 1, 2), so that the accelerator need not transpose."""
+    """After `step_lift_1d`: take (1, L, 1, C), so that the accelerator need not transpose."""
+    facts = json.loads(model.get_metadata_prop(INPUT_PROPERTY)) | {"channels_last": True}
+    model.set_metadata_prop(INPUT_PROPERTY, json.dumps(facts))
     return model.transform(MakeInputChannelsLast())

@@ -1,5 +1,6 @@
 """Folding in place of FINN's `step_target_fps_parallelization`: least resources, not first fit."""
 
+import json
 from pathlib import Path
 
 from finn.builder.build_dataflow_config import DataflowBuildConfig
@@ -20,6 +21,7 @@ from build.folding import (
     units,
 )
 from build.folding_file import read_folding
+from build.steps.integer_input import INPUT_PROPERTY
 from models.config import FRAME_LENGTH
 from models.errors import BadInput
 from models.files import write_json
@@ -40,24 +42,27 @@ class ApplyFolding(Transformation):
         return model, False
 
 
-def choose(chain: list[Unit], board: Board, clock: float, fps: float | None) -> Folding:
+def choose(
+    chain: list[Unit], board: Board, clock: float, fps: float | None, line_rate: int = FRAME_LENGTH
+) -> Folding:
     """Return the cheapest folding that reaches `fps`, or the fastest that fits comfortably.
 
-    Without `fps` nothing faster than the line rate, one sample a clock, is looked for.
+    Without `fps` nothing faster than the line rate is looked for.
 
     Args:
         chain: the units of the network.
         board: what must hold it.
         clock: MHz.
         fps: frames/s, or None.
+        line_rate: clocks that a frame takes at one sample a clock.
 
     Raises:
         BadInput: the rate cannot be reached, or not on this board; says the best that can.
     """
     if fps is None:
         return (
-            fastest_fitting(chain, board, COMFORTABLE, FRAME_LENGTH)
-            or fastest_fitting(chain, board, 1.0, FRAME_LENGTH)
+            fastest_fitting(chain, board, COMFORTABLE, line_rate)
+            or fastest_fitting(chain, board, 1.0, line_rate)
             or _does_not_fit(chain, board)
         )
     cycles = int(clock * 1e6 / fps)
@@ -103,7 +108,8 @@ def step_search_folding(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelW
         return model
     board = find_board(cfg.board)
     chain = units(model, board)
-    folding = choose(chain, board, 1000 / cfg.synth_clk_period_ns, cfg.target_fps)
+    _, samples = json.loads(model.get_metadata_prop(INPUT_PROPERTY))["frame"]
+    folding = choose(chain, board, 1000 / cfg.synth_clk_period_ns, cfg.target_fps, samples)
     content = {"Defaults": {}, **folding.attributes}
     write_json(cfg.get_report_directory() / "auto_folding_config.json", content)
     return model.transform(ApplyFolding(folding))

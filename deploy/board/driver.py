@@ -176,7 +176,7 @@ class Driver:
         """Return the class of each frame, int64 (N,).
 
         Args:
-            frames: numbers (N, 1024, 2), or complex (N, 1024); any N.
+            frames: numbers (N, samples, channels), or complex (N, samples) for two channels; any N.
 
         Raises:
             BadInput: another shape, or a sample that is no finite number.
@@ -243,7 +243,7 @@ class Driver:
 
     def _batches(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
-            block = as_frames(block)
+            block = as_frames(block, self.package.input.frame)
             for start in range(0, len(block), self.batch):
                 yield block[start : start + self.batch]
 
@@ -308,8 +308,12 @@ class Driver:
         return next((name for name, value in SOURCES.items() if value == found), "estimated")
 
 
-def as_frames(frames: np.ndarray) -> np.ndarray:
-    """Return frames as real numbers (N, 1024, 2).
+def as_frames(frames: np.ndarray, frame: tuple[int, int] = (1024, 2)) -> np.ndarray:
+    """Return frames as real numbers (N, samples, channels).
+
+    Args:
+        frames: numbers of that shape, or complex (N, samples) for two channels.
+        frame: samples and channels.
 
     Raises:
         BadInput: they are no frames, or a sample is no finite number.
@@ -317,9 +321,11 @@ def as_frames(frames: np.ndarray) -> np.ndarray:
     frames = np.asarray(frames)
     if frames.dtype.kind == "c" and frames.ndim == 2:
         frames = np.stack([frames.real, frames.imag], axis=-1)
-    if frames.dtype.kind not in "fiu" or frames.ndim != 3 or frames.shape[2] != 2:
+    samples, channels = frame
+    if frames.dtype.kind not in "fiu" or frames.ndim != 3 or frames.shape[2] != channels:
+        complex_too = f" or complex (N, {samples})" if channels == 2 else ""
         raise BadInput(
-            f"frames must be numbers (N, 1024, 2) or complex (N, 1024), not {frames.dtype} "
+            f"frames must be numbers (N, {samples}, {channels}){complex_too}, not {frames.dtype} "
             f"{frames.shape}"
         )
     if frames.dtype.kind == "f" and not np.isfinite(frames).all():
@@ -334,10 +340,9 @@ def quantize(frames: np.ndarray, port: Input) -> np.ndarray:
     Raises:
         BadInput: a frame has another number of samples than the accelerator takes.
     """
-    if frames[0].size != np.prod(port.normal):
+    if frames.shape[1:] != port.frame:
         raise BadInput(
-            f"frames of {frames.shape[1]} samples; this accelerator takes "
-            f"{int(np.prod(port.normal)) // 2}"
+            f"frames of {frames.shape[1]} samples; this accelerator takes {port.frame[0]}"
         )
     quantizer = port.quantizer
     # In float32, as the network does: x / step, round half to even, clip.

@@ -4,7 +4,8 @@
     settings.json    the same accelerator for finn-plus-driver
     NAME.bit, .hwh   where Vivado built them; `aaronnet board serve` makes stand-ins otherwise
     samples.h5       frames over all classes and SNRs: X, Y, Z as in RadioML's file, and
-                     `predicted` (N,): the class that the network gives each
+                     `predicted` (N,): the class that the network gives each; neither Y nor Z where
+                     the frames' classes are unknown
     graph.onnx       optional: the dataflow graph, integers in, class or logits out
     rtl/             optional: the accelerator's Verilog and its weight and threshold memories
 
@@ -16,9 +17,10 @@
     classes       the class names, in the order of the class indices
     board, part   FINN's name of the board, and its device
     clock_mhz     of the accelerator
-    input         {dma, datatype, normal, folded, packed, quantizer}: shapes of one frame with a
-                  leading 1; quantizer {step, minimum, maximum}: integer = clip(round half to
-                  even(x / step), minimum, maximum)
+    input         {dma, datatype, normal, folded, packed, frame?, quantizer}: shapes of one frame
+                  with a leading 1; frame [samples, channels], by default [1024, 2];
+                  quantizer {step, minimum, maximum}: integer = clip(round half to even(x / step),
+                  minimum, maximum)
     output        {dma, datatype, normal, folded, packed, kind, scale}: kind is "class" or
                   "logits"; logits = scale * integers
     performance   {cycles_per_frame, latency_cycles, source}: source is "simulated" or "estimated"
@@ -107,12 +109,15 @@ class Input(Port):
     """Where frames go in."""
 
     quantizer: Quantizer
+    frame: tuple[int, int] = (1024, 2)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         low, high = self.datatype.range
         if self.quantizer.minimum < low or self.quantizer.maximum > high:
             raise ValueError(f"quantizer does not fit {self.datatype.name}")
+        if min(self.frame) < 1 or math.prod(self.frame) != math.prod(self.normal):
+            raise ValueError(f"shape {self.normal} is none of frames {self.frame}")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_apart(given.json, given.package, given.data)
         package = read_package(given.package)
         names = package.classes
-        frames = open_frames(given.data, len(names))
+        frames = open_frames(given.data, len(names), package.input.frame)
+        index = frames.index
         rows = rows_to_test(frames, given.frames)
         found = np.empty(len(rows), np.int64)
         with Driver(package, given.batch_size) as driver:
@@ -46,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 classes = driver.classes(outputs)
                 found[done : done + len(classes)] = classes
                 for row, name in zip(rows[done:], classes, strict=False):
-                    true = names[frames.labels[row]]
-                    print(f"{row}\t{frames.snrs[row]} dB\t{true}\t{names[name]}")
+                    true = "?" if index is None else names[index.labels[row]]
+                    snr = "?" if index is None else f"{index.snrs[row]} dB"
+                    print(f"{row}\t{snr}\t{true}\t{names[name]}")
                 done += len(classes)
                 progress("frames", done, len(rows))
         if given.json is not None:
@@ -55,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "rows": rows.tolist(),
                 "classes": found.tolist(),
                 "label": frames.label,
-                "accuracy": float((found == frames.labels[rows]).mean()),
+                "accuracy": (
+                    None if index is None else float((found == index.labels[rows]).mean())
+                ),
             }
             write_json(given.json, facts)
     except BOARD_FAILURES as error:

@@ -101,12 +101,15 @@ def class_index(name: str | int) -> int:
 
 
 @contextmanager
-def open_file(path: str | Path, classes: int = len(CLASSES)) -> Iterator[h5py.File]:
+def open_file(
+    path: str | Path, classes: int | None = len(CLASSES), frame: tuple[int, int] = (FRAME, 2)
+) -> Iterator[h5py.File]:
     """Open a RadioML file for reading once X, Y and Z are there in the right shapes.
 
     Args:
         path: the file.
-        classes: how many columns Y is to have.
+        classes: how many columns Y is to have; None looks at X alone.
+        frame: samples and channels of a frame.
 
     Raises:
         BadInput: the file is missing, truncated, not HDF5, empty or of another layout.
@@ -122,7 +125,7 @@ def open_file(path: str | Path, classes: int = len(CLASSES)) -> Iterator[h5py.Fi
         raise _unreadable(path, error) from error
     with file:
         try:
-            _check_layout(path, file, classes)
+            _check_layout(path, file, classes, frame)
         except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from error
         yield file
@@ -182,40 +185,51 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
     return BadInput(f"{path} {problem}")
 
 
-def _check_layout(path: Path, file: h5py.File, classes: int) -> None:
-    missing = [key for key in "XYZ" if not isinstance(file.get(key), h5py.Dataset)]
+def _check_layout(path: Path, file: h5py.File, classes: int | None, frame: tuple[int, int]) -> None:
+    wanted = f"(N, {frame[0]}, {frame[1]})"
+    missing = [
+        key
+        for key in ("X" if classes is None else "XYZ")
+        if not isinstance(file.get(key), h5py.Dataset)
+    ]
     if missing:
         raise BadInput(
             f"{path} has no data set {', '.join(missing)}; expected RadioML 2018.01A's layout: "
-            f"X (N, {FRAME}, 2), Y (N, {classes}), Z (N, 1)"
+            f"X {wanted}, Y (N, {classes}), Z (N, 1)"
         )
-    x, y, z = (file[key] for key in "XYZ")
-    for data in (x, y, z):
+    x = file["X"]
+    for data in (file[key] for key in ("X" if classes is None else "XYZ")):
         if data.dtype.kind not in "fiub":
             raise BadInput(f"{path}: {data.name[1:]} holds {data.dtype}, expected numbers")
-    if x.ndim != 3 or x.shape[1:] != (FRAME, 2):
-        raise BadInput(f"{path}: X has shape {x.shape}, expected (N, {FRAME}, 2)")
+    if x.shape[1:] != frame:
+        raise BadInput(f"{path}: X has shape {x.shape}, expected {wanted}")
     frames = len(x)
     if frames == 0:
         raise BadInput(f"{path} holds no frames")
+    if classes is None:
+        return
+    y, z = file["Y"], file["Z"]
     if y.shape != (frames, classes):
         raise BadInput(f"{path}: Y has shape {y.shape}, expected {(frames, classes)}, one-hot")
     if z.shape not in ((frames, 1), (frames,)):
         raise BadInput(f"{path}: Z has shape {z.shape}, expected {(frames, 1)}")
 
 
-def read_index(path: str | Path, classes: int = len(CLASSES)) -> Index:
+def read_index(
+    path: str | Path, classes: int = len(CLASSES), frame: tuple[int, int] = (FRAME, 2)
+) -> Index:
     """Read which class and SNR every frame of a file has, in whatever order they lie.
 
     Args:
         path: the file.
         classes: how many there are.
+        frame: samples and channels of a frame.
 
     Raises:
         BadInput: as `open_file`, or Y is not one-hot, or Z holds an SNR outside `SNRS`,
             or the file's checksum says otherwise.
     """
-    with open_file(path, classes) as file:
+    with open_file(path, classes, frame) as file:
         frames = len(file["X"])
         labels = np.empty(frames, np.int64)
         snrs = np.empty(frames, np.int64)
@@ -223,7 +237,7 @@ def read_index(path: str | Path, classes: int = len(CLASSES)) -> Index:
             rows = slice(start, min(start + _ROWS, frames))
             labels[rows] = _classes_of(path, read(file["Y"], rows), start)
             snrs[rows] = _snrs_of(path, read(file["Z"], rows).reshape(-1), start)
-        label = _label(file)
+        label = label_of(file)
         kept = file.attrs.get(LABELS_CHECKSUM)
     if kept is not None and kept != labels_checksum(label, labels, snrs):
         raise BadInput(f"{path}: classes or SNRs are not what was written; the file is damaged")
@@ -256,7 +270,8 @@ def _snrs_of(path: str | Path, z: np.ndarray, start: int) -> np.ndarray:
     return z.astype(np.int64)
 
 
-def _label(file: h5py.File) -> str:
+def label_of(file: h5py.File) -> str:
+    """Return what to call the frames of an open file wherever a result made from them is shown."""
     try:
         told = dict(file.attrs)
     except (OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
@@ -282,6 +297,8 @@ def _like_deepsigs(file: h5py.File) -> bool:
 
     Nobody has published a digest of it; a thinned or shuffled copy cannot be told from any other.
     """
+    if "Y" not in file or "Z" not in file:
+        return False
     x, y, z = (file[key] for key in "XYZ")
     if len(x) != len(CLASSES) * len(SNRS) * FULL_FRAMES_PER_CELL or y.shape[1] != len(CLASSES):
         return False
@@ -302,7 +319,7 @@ def data_label(path: str | Path) -> str:
         BadInput: as `open_file`.
     """
     with open_file(path) as file:
-        return _label(file)
+        return label_of(file)
 
 
 def check_frames(x: h5py.Dataset, frames: np.ndarray, rows: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from deploy.board.errors import BadInput, CheckFailed
 from deploy.board.files import check_apart, check_target, write_json, write_text
 from deploy.board.package import Package, read_package
 from deploy.board.power import PowerMeter
-from deploy.board.radioml import FRAME, SNRS
+from deploy.board.radioml import SNRS
 from deploy.board.validation import (
     Accuracy,
     BoardFound,
@@ -62,7 +62,7 @@ def validate(
         BadInput: package, board or data are unusable.
         CheckFailed: the board stopped answering.
     """
-    samples = open_frames(package.samples, len(package.classes))
+    samples = open_frames(package.samples, len(package.classes), package.input.frame)
     if samples.predicted is None:
         raise BadInput(f"{package.samples} does not say what the network predicts")
     # Before the board is touched: a count or file that is of no use should not cost a run.
@@ -85,6 +85,7 @@ def validate(
             package.network.score,
             package.board,
             package.clock_mhz,
+            package.input.frame[0],
         ),
         board=board,
         expected=_expected(package),
@@ -93,7 +94,8 @@ def validate(
         times=speed.times,
         throughput=speed.throughput,
         frames_per_second=speed.frames_per_second,
-        samples_per_second=speed.frames_per_second and FRAME * speed.frames_per_second,
+        samples_per_second=speed.frames_per_second
+        and package.input.frame[0] * speed.frames_per_second,
         latency_seconds=speed.latency_seconds,
         power_watts=speed.power_watts,
         disagreements=disagreements,
@@ -127,31 +129,39 @@ def _accuracy(
         found[done : done + len(outputs)] = driver.classes(outputs)
         done += len(outputs)
         told(name, done, len(rows))
-    labels, snrs = frames.labels[rows], frames.snrs[rows]
-    tested = Accuracy(
-        label=frames.label,
-        frames=len(rows),
-        accuracy=float((found == labels).mean()),
-        by_snr=_by_snr(found == labels, snrs),
-        confusion=_confusion(labels, found, len(driver.package.classes)),
-        compared=0,
-    )
+    tested = Accuracy(frames.label, len(rows), None, {}, [], compared=0)
+    labels = snrs = None
+    if frames.index is not None:
+        labels, snrs = frames.index.labels[rows], frames.index.snrs[rows]
+        tested = replace(
+            tested,
+            accuracy=float((found == labels).mean()),
+            by_snr=_by_snr(found == labels, snrs),
+            confusion=_confusion(labels, found, frames.classes),
+        )
     if frames.predicted is None:
         return tested
     predicted = frames.predicted[rows]
     disagreeing = [
-        Disagreement(int(rows[i]), int(snrs[i]), int(labels[i]), int(predicted[i]), int(found[i]))
+        Disagreement(
+            int(rows[i]),
+            None if snrs is None else int(snrs[i]),
+            None if labels is None else int(labels[i]),
+            int(predicted[i]),
+            int(found[i]),
+        )
         for i in np.flatnonzero(found != predicted)
     ]
     for entry in disagreeing[:MAX_RERUN_FRAMES]:
         (frame,) = frames.read(np.array([entry.row]))
         entry.again = [int(driver.predict(frame)[0]) for _ in range(RERUNS)]
+    tested = replace(tested, compared=len(rows), disagreeing=disagreeing)
+    if labels is None or snrs is None:
+        return tested
     return replace(
         tested,
-        compared=len(rows),
         network_accuracy=float((predicted == labels).mean()),
         network_by_snr=_by_snr(predicted == labels, snrs),
-        disagreeing=disagreeing,
     )
 
 
@@ -195,7 +205,7 @@ def _speed(
     interval = steady.interval_seconds or steady.accelerator_seconds / steady.frames
     return _Speed(
         steady.source,
-        [_throughput(size, timings[size]) for size in sweep],
+        [_throughput(size, timings[size], samples.frame[0]) for size in sweep],
         # Of single frames each waits for the one before it.
         None if max(sweep) == 1 else 1 / interval,
         single.latency_seconds,
@@ -212,11 +222,11 @@ def _timed(driver: Driver, frames: np.ndarray, size: int, repeats: int) -> Timin
         return sized.timing
 
 
-def _throughput(size: int, timing: Timing) -> Throughput:
+def _throughput(size: int, timing: Timing, samples: int) -> Throughput:
     accelerator, host = (
         timing.frames / seconds for seconds in (timing.accelerator_seconds, timing.seconds)
     )
-    return Throughput(size, accelerator, FRAME * accelerator, host, FRAME * host)
+    return Throughput(size, accelerator, samples * accelerator, host, samples * host)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -242,7 +252,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_apart(path, given.package, given.data)
         sweep = _sizes(given.sweep)
         package = read_package(given.package)
-        data = None if given.data is None else open_frames(given.data, len(package.classes))
+        data = (
+            None
+            if given.data is None
+            else open_frames(given.data, len(package.classes), package.input.frame)
+        )
         found = validate(package, data, given.frames, given.batch_size, sweep, progress)
         report = render(found, package.classes)
         print(report)

@@ -16,6 +16,7 @@ class Validated:
     score: float | None
     board: str
     clock_mhz: float
+    samples_per_frame: int = 1024
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class Expected:
 
 @dataclass
 class Disagreement:
-    """A frame that the board classifies otherwise than the network; classes are indices."""
+    """A frame that the board classifies otherwise than the network; classes are indices.
+
+    SNR and label, the true class, are None where they are unknown.
+    """
 
     row: int
-    snr: int
-    label: int
+    snr: int | None
+    label: int | None
     network: int
     board: int
     again: list[int] | None = left_out()
@@ -55,13 +59,14 @@ class Accuracy:
 
     Attributes:
         label: where the frames come from.
+        accuracy: None where the true classes are unknown; by_snr and confusion are then empty.
         confusion: counts, rows true classes, columns found ones.
         compared: frames of which the network's class is known; without any, what follows is None.
     """
 
     label: str
     frames: int
-    accuracy: float
+    accuracy: float | None
     by_snr: dict[str, float]
     confusion: list[list[int]]
     compared: int

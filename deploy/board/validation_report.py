@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from deploy.board.radioml import FRAME
 from deploy.board.validation import Accuracy, Validation
 
 WORST = 8
@@ -44,16 +43,9 @@ def render(found: Validation, classes: Sequence[str]) -> str:
 
 
 def _accuracy(tested: Accuracy, classes: Sequence[str]) -> list[str]:
-    by_snr = tested.network_by_snr or {}
-    lines = [f"Frames: {tested.frames}, {tested.label}.", ""]
-    lines += _table(
-        ["SNR [dB]", "board", "network"],
-        [
-            [snr, f"{value:.3f}", _or_dash(by_snr.get(snr), "{:.3f}")]
-            for snr, value in tested.by_snr.items()
-        ]
-        + [["all", f"{tested.accuracy:.4f}", _or_dash(tested.network_accuracy, "{:.4f}")]],
-    )
+    lines = [f"Frames: {tested.frames}, {tested.label}."]
+    if tested.accuracy is not None:
+        lines += ["", *_by_snr(tested)]
     mistaken = [
         (count, classes[label], classes[found])
         for label, row in enumerate(tested.confusion)
@@ -68,7 +60,9 @@ def _accuracy(tested: Accuracy, classes: Sequence[str]) -> list[str]:
         lines += ["", f"Frames that disagree with the network: {len(tested.disagreeing)}", ""]
         rows = [
             [
-                *(str(entry.row), str(entry.snr), classes[entry.label]),
+                str(entry.row),
+                _or_dash(entry.snr, "{}"),
+                "-" if entry.label is None else classes[entry.label],
                 *(classes[entry.network], classes[entry.board]),
                 ", ".join(classes[index] for index in entry.again or []) or "-",
             ]
@@ -78,8 +72,24 @@ def _accuracy(tested: Accuracy, classes: Sequence[str]) -> list[str]:
     return lines
 
 
+def _by_snr(tested: Accuracy) -> list[str]:
+    by_snr = tested.network_by_snr or {}
+    return _table(
+        ["SNR [dB]", "board", "network"],
+        [
+            [snr, f"{value:.3f}", _or_dash(by_snr.get(snr), "{:.3f}")]
+            for snr, value in tested.by_snr.items()
+        ]
+        + [[
+            "all",
+            _or_dash(tested.accuracy, "{:.4f}"),
+            _or_dash(tested.network_accuracy, "{:.4f}"),
+        ]],
+    )  # fmt: skip
+
+
 def _speed(found: Validation) -> list[str]:
-    expected = found.expected
+    expected, samples = found.expected, found.package.samples_per_frame
     lines = [f"Times of the accelerator: {TIMES[found.times]}.", ""]
     rows = [
         [
@@ -90,7 +100,7 @@ def _speed(found: Validation) -> list[str]:
         [
             "samples/s, steady state",
             _or_dash(found.samples_per_second, "{:,.0f}"),
-            f"{FRAME * expected.frames_per_second:,.0f}",
+            f"{samples * expected.frames_per_second:,.0f}",
         ],
         [
             "latency of a frame [us]",

@@ -22,7 +22,7 @@ class Expectation:
     """What was written: how many frames of which data, and what the network makes of them."""
 
     frames: int
-    accuracy: float
+    accuracy: float | None
     label: str
     predicted_by: str
 
@@ -48,29 +48,30 @@ def expect(
     Raises:
         BadInput: a file is unusable.
     """
-    frames = open_frames(data, len(package.classes))
+    frames = open_frames(data, len(package.classes), package.input.frame)
     rows = rows_to_test(frames, count)
-    labels = frames.labels[rows]
     predicted = np.empty(len(rows), np.int64)
-    done = 0
+    done, accuracy = 0, None
     with atomic(out) as temporary, h5py.File(temporary, "w") as file:
-        samples = file.create_dataset("X", (len(rows), 1024, 2), np.float32)
+        samples = file.create_dataset("X", (len(rows), *frames.frame), np.float32)
         for block in frames.read(rows, BLOCK):
             part = slice(done, done + len(block))
             samples[part] = block
             predicted[part] = classes(package, accelerator, block)
             done += len(block)
             told(done, len(rows))
-        file["Y"] = np.eye(len(package.classes), dtype=np.int8)[labels]
-        file["Z"] = frames.snrs[rows][:, None]
+        if frames.index is not None:
+            labels = frames.index.labels[rows]
+            accuracy = float((predicted == labels).mean())
+            file["Y"] = np.eye(len(package.classes), dtype=np.int8)[labels]
+            file["Z"] = frames.index.snrs[rows][:, None]
         file["predicted"] = predicted
         file.attrs["label"] = frames.label
-    accuracy = float((predicted == labels).mean())
     return Expectation(len(rows), accuracy, frames.label, accelerator.source)
 
 
 def classes(package: Package, accelerator: Accelerator, frames: np.ndarray) -> np.ndarray:
-    """Return int64 (N,): the class of each frame (N, 1024, 2), as `Driver.predict` would."""
+    """Return int64 (N,): the class of each of some frames, as `Driver.predict` would."""
     integers = quantize(frames, package.input)
     packed = pack(integers, package.input.datatype).reshape(len(frames), -1)
     port = package.output

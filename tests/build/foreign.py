@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import brevitas.nn as qnn
+import numpy as np
 import torch
 from brevitas.export import export_qonnx
 from brevitas.quant import Int8ActPerTensorFloat
 from torch import nn
 
+from build.stimuli import Task, random_frames
 from tests.build.small_aaronnet import frames_for
+
+Frame = tuple[int, int]
 
 
 class Mean(nn.Module):
@@ -20,20 +24,42 @@ class Mean(nn.Module):
         return x.mean(2)
 
 
-def export(path: Path, make: Callable[[], list[nn.Module]], seed: int = 0) -> Path:
-    """Write the layers, their batch norms warmed up on frames, as a QONNX file."""
+def some_frames(count: int, frame: Frame, seed: int = 0) -> np.ndarray:
+    """Return float32 (count, C, L), RadioML's where they have its shape."""
+    if frame == (2, 1024):
+        return frames_for(count, seed)
+    return random_frames(Task(*frame, classes=0, low=-2, high=2), count, seed)
+
+
+def export(
+    path: Path,
+    make: Callable[[], list[nn.Module]],
+    seed: int = 0,
+    frame: Frame = (2, 1024),
+    spelling: Frame | tuple[int, int, int] | None = None,
+) -> Path:
+    """Write the layers, their batch norms warmed up on frames, as a QONNX file.
+
+    Args:
+        path: of the file.
+        make: gives the layers.
+        seed: of the weights.
+        frame: channels and samples.
+        spelling: the shape in which the network takes a frame; by default (C, L).
+    """
+    shape = spelling or frame
     torch.manual_seed(seed)
     network = nn.Sequential(*make()).train()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.momentum = 0.5
                 module.weight.uniform_(0.5, 2).mul_(torch.randn_like(module.weight).sign())
-        for batch in torch.from_numpy(frames_for(96, seed=1)).split(16):
-            network(batch)
+        for batch in torch.from_numpy(some_frames(96, frame, seed=1)).split(16):
+            network(batch.reshape(-1, *shape))
         export_qonnx(
-            network.eval(), torch.zeros(1, 2, 1024), str(path), opset_version=18, dynamo=False
+            network.eval(), torch.zeros(1, *shape), str(path), opset_version=18, dynamo=False
         )
     return path
 

@@ -143,7 +143,7 @@ NETWORKS = {
         qnn.QuantHardTanh(bit_width=3, min_val=-1.0, max_val=1.0),
         nn.Dropout(0.5),
         nn.Flatten(),
-        dense(8 * 63, 24),
+        dense(8 * 64, 24),
     ],
 }
 

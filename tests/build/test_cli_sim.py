@@ -8,10 +8,12 @@ import pytest
 
 from build.simulation.against_network import check
 from build.simulation.simulate import Difference
-from build.stimuli import choose_frames
+from build.stimuli import Task, choose_frames
 from models.errors import BadInput, CheckFailed
 from tests.build.hardware import simulated
 from training.synthesis import write_dataset
+
+RADIOML = Task(2, 1024, 24, -2, 2)
 
 
 @pytest.mark.parametrize("command", ["simulate", "synth"])
@@ -34,12 +36,12 @@ def test_frames_that_are_neither_a_number_nor_a_file(wanted):
     with pytest.raises(
         BadInput, match=f"1 and 100000 frames, not {wanted}|{wanted} does not exist"
     ):
-        choose_frames(wanted)
+        choose_frames(wanted, None, RADIOML)
 
 
 @pytest.mark.parametrize("count", [1, 5, 104, 130])
 def test_synthetic_frames_as_many_as_wanted(count):
-    frames = choose_frames(str(count))
+    frames = choose_frames(str(count), None, RADIOML)
     assert frames.x.shape == (count, 2, 1024) and frames.x.dtype == np.float32
     assert frames.classes.shape == (count,)
     assert "synthetic" in frames.label
@@ -47,13 +49,13 @@ def test_synthetic_frames_as_many_as_wanted(count):
 
 def test_the_same_frames_with_their_classes_from_a_file(tmp_path):
     write_dataset(tmp_path / "data.h5", 1, 5, jobs=1)
-    frames = choose_frames(str(tmp_path / "data.h5"))
+    frames = choose_frames(str(tmp_path / "data.h5"), None, RADIOML)
     assert frames.x.shape == (624, 2, 1024)
     assert (np.bincount(frames.classes) == 26).all()
-    some = choose_frames("48", tmp_path / "data.h5")
+    some = choose_frames("48", tmp_path / "data.h5", RADIOML)
     assert some.x.shape == (48, 2, 1024) and set(some.classes) == set(range(24))
     with pytest.raises(BadInput, match="not many"):
-        choose_frames("many", tmp_path / "data.h5")
+        choose_frames("many", tmp_path / "data.h5", RADIOML)
 
 
 def test_differences_fail_the_check_and_name_the_node():

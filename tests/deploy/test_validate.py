@@ -102,7 +102,9 @@ def test_a_choice_of_frames_is_even(data: Path, count: int) -> None:
     rows = rows_to_test(frames, count)
     assert len(np.unique(rows)) == count
     assert np.isin(rows, rows_to_test(frames)).all()
-    cells = np.bincount(frames.labels[rows] * 26 + (frames.snrs[rows] + 20) // 2, minlength=624)
+    cells = np.bincount(
+        frames.index.labels[rows] * 26 + (frames.index.snrs[rows] + 20) // 2, minlength=624
+    )
     assert cells.max() - cells.min() <= 1
 
 
@@ -130,12 +132,12 @@ def test_reports_the_networks_classes_and_the_simulated_times(
     frames = open_frames(data, 24)
     rows = rows_to_test(frames, 700)
     found = accelerator.predict(np.concatenate(list(frames.read(rows))))
-    assert facts["data"]["accuracy"] == pytest.approx((found == frames.labels[rows]).mean())
+    assert facts["data"]["accuracy"] == pytest.approx((found == frames.index.labels[rows]).mean())
     assert facts["data"]["frames"] == np.sum(facts["data"]["confusion"]) == 700
     assert facts["data"]["label"].startswith("synthetic")
     for snr, value in facts["data"]["by_snr"].items():
-        here = frames.snrs[rows] == int(snr)
-        assert value == pytest.approx((found == frames.labels[rows])[here].mean())
+        here = frames.index.snrs[rows] == int(snr)
+        assert value == pytest.approx((found == frames.index.labels[rows])[here].mean())
     # 250 MHz, 1028 cycles a frame, 5000 to the first result
     assert facts["frames_per_second"] == pytest.approx(250e6 / 1028)
     assert facts["latency_seconds"] == pytest.approx(5000 / 250e6)

@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import fields
 
-from build.stimuli import sample_frames
+from build.stimuli import Task, sample_frames
 from deploy.board import package
 from models.config import CONFIGS, NetConfig
 from tests.conftest import ROOT
@@ -33,6 +33,6 @@ def test_the_manifest():
 
 
 def test_how_many_samples_a_package_has():
-    samples, _ = sample_frames()
+    samples, _ = sample_frames(Task(2, 1024, 24, -2, 2))
     page = " ".join((ROOT / "docs" / "build.md").read_text().split())
     assert f"{len(samples['X'])} frames (one of every modulation at every SNR)" in page
