@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import build.cli
 import build.cli_sim
 import deploy.cli
+import deploy.cli_classify
 import deploy.cli_demo
 import deploy.cli_doctor
 import models.cli
@@ -78,6 +79,7 @@ for command in (
     build.cli_sim.simulate,
     build.cli_sim.synth,
     deploy.cli.deploy,
+    deploy.cli_classify.classify,
 ):
     app.command()(command)
 app.add_typer(deploy.cli.app, name="board", help="Serve a virtual board, prepare comparisons.")

@@ -48,11 +48,11 @@ def serve(
     from models.files import check_apart, write_json
 
     check_apart(json, package)
-    with _served(package, address, memory, graph, fast) as (served, line):
+    with served(package, address, memory, graph, fast) as (facts, line):
         if json:
-            write_json(json, asdict(served))
+            write_json(json, asdict(facts))
         out.print(
-            f"{line}\nlistening on {served.listening}; in another shell: "
+            f"{line}\nlistening on {facts.listening}; in another shell: "
             f"PYNQ_REMOTE_DEVICES={address} {BOARD_PYTHON} -m deploy.board.validate {package}",
             soft_wrap=True,
             markup=False,
@@ -76,7 +76,7 @@ class Served:
 
 
 @contextmanager
-def _served(
+def served(
     folder: Path, address: str, memory: int, graph: bool, fast: bool
 ) -> Iterator[tuple[Served, str]]:
     """Serve a package's accelerator; yields the facts and one line on the board."""
@@ -94,10 +94,10 @@ def _served(
     overlay = write_overlay(read)
     board = Board(read, accelerator, memory << 20)
     with serve(board, address) as listening:
-        served = Served(
+        facts = Served(
             listening, str(overlay), read.digest, read.board, read.clock_mhz, accelerator.source
         )
-        yield served, describe(board)
+        yield facts, describe(board)
 
 
 @app.command()
@@ -154,12 +154,10 @@ def deploy(
     """
     from deploy.board.data_file import open_frames
     from deploy.board.package import read_package
-    from models.errors import BadInput, CheckFailed
+    from models.errors import BadInput
     from models.files import check_apart
 
-    python = ROOT / BOARD_PYTHON
-    if not python.exists():
-        raise BadInput("there is no .venv-board with pynq; create it with: make board-env")
+    board_python()
     if board is not None and (graph or fast or address != LOOPBACK):
         raise BadInput("--graph, --fast and --address are for a virtual board, not with --board")
     for path in (json, report):
@@ -168,16 +166,44 @@ def deploy(
     read = read_package(package)
     if data is not None:
         open_frames(data, len(read.classes), read.input.frame)
-    command = [str(python), "-m", "deploy.board.validate", str(package.absolute())]
+    command: list[object] = ["deploy.board.validate", package.absolute()]
     for option, value in (("--data", data), ("--json", json), ("--report", report)):
-        command += [] if value is None else [option, str(value.absolute())]
-    command += [] if frames is None else ["--frames", str(frames)]
-    # Ours must be found whatever else is called `deploy` there.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYNQ_REMOTE_DEVICES": board or address}
+        command += [] if value is None else [option, value.absolute()]
+    command += [] if frames is None else ["--frames", frames]
     with ExitStack() as stack:
         if board is None:
-            stack.enter_context(_served(package, address, 512, graph, fast))
-        code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+            stack.enter_context(served(package, address, 512, graph, fast))
+        run_on_board(command, board or address)
+
+
+def board_python() -> Path:
+    """Return the interpreter of .venv-board.
+
+    Raises:
+        BadInput: there is none.
+    """
+    from models.errors import BadInput
+
+    python = ROOT / BOARD_PYTHON
+    if not python.exists():
+        raise BadInput("there is no .venv-board with pynq; create it with: make board-env")
+    return python
+
+
+def run_on_board(command: list[object], address: str) -> None:
+    """Run a module of `deploy.board` with the unmodified pynq; `address` is that of the board.
+
+    Raises:
+        CheckFailed: it was ended by a signal.
+        typer.Exit: it failed and has said why; with its exit code.
+    """
+    from models.errors import CheckFailed
+
+    words = [str(board_python()), "-m", *map(str, command)]
+    # Ours must be found whatever else is called `deploy` there.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYNQ_REMOTE_DEVICES": address}
+    code = subprocess.run(words, cwd=ROOT, env=environment).returncode
     if code < 0:
         raise CheckFailed(f"the driver was ended by signal {-code}")
-    raise typer.Exit(code)
+    if code:
+        raise typer.Exit(code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.cli import DATA, Device, Json, Seed, torch_device
+from models.cli import DATA, Device, Json, Seed, checked_target, torch_device
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -257,3 +257,43 @@ def cache(file: File, cache_dir: CacheDir = None, json: Json = None) -> None:
     }
     _report(json, facts)
     print_table(f"cached {file}", ("fact", "value"), facts.items())
+
+
+@app.command()
+def record(
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="The .sigmf-meta to write; samples beside it.", callback=checked_target
+        ),
+    ],
+    plan: Annotated[Path, typer.Option(help="Who sends what, where and when (YAML).")],
+    seed: Seed = 2018,
+    json: Json = None,
+) -> None:
+    """Synthesise a wide recording with known emitters."""
+    from dataclasses import asdict
+
+    from models.console import Bar, print_table
+    from models.errors import BadInput
+    from models.files import check_apart, check_target
+    from training.recordings.emitters import read_plan, write_recording
+    from training.recordings.sigmf_files import DATA, META
+
+    if out.suffix != META:
+        raise BadInput(f"{out}: a SigMF recording's name ends in {META}")
+    check_target(out.with_suffix(DATA))
+    for path in (out, out.with_suffix(DATA), json):
+        check_apart(path, plan)
+    read = read_plan(plan)
+    with Bar("emitters") as progress:
+        label = write_recording(out, read, seed, progress)
+    _report(json, {"path": str(out), "data_label": label, **asdict(read)})
+    print_table(
+        f"recorded {out}, {label}",
+        ("emitter", "symbols/s", "centre, Hz", "dB", "from, s", "to, s"),
+        (
+            (e.modulation, f"{e.symbol_rate:g}", f"{e.centre:g}", f"{e.snr:g}", e.start, e.stop)
+            for e in read.emitters
+        ),
+    )

@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from deploy.board.driver import quantize
@@ -149,9 +148,7 @@ def test_a_run_of_the_graph_is_what_the_graph_computes(package: Package) -> None
 @needs_board_env
 def test_one_command_validates_on_a_virtual_board(package: Package, tmp_path: Path) -> None:
     facts = tmp_path / "facts.json"
-    with pytest.raises(typer.Exit) as ended:
-        deploy(package.folder, graph=True, address="127.0.0.18", json=facts)
-    assert ended.value.exit_code == 0
+    deploy(package.folder, graph=True, address="127.0.0.18", json=facts)
     read = json.loads(facts.read_text())
     assert read["agrees"] and read["compared"] == 624 and read["times"] == "estimated"
 

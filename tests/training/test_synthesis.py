@@ -80,7 +80,7 @@ def test_pulse_is_the_root_raised_cosine_cubed():
             return 0.5 * (1 + np.cos(np.pi / a * (8 * abs(f) - (1 - a) / 2)))
         return 0.0
 
-    response = _pulse_response()
+    response = _pulse_response(FRAME // SPS + 16)
     half = len(response) // 2
     length = FRAME + 2 * 8 * SPS
     wanted = np.array([raised_cosine(k / length) ** 1.5 for k in range(-half - 2, half + 3)])
@@ -95,8 +95,8 @@ def test_pulses_against_the_sum_in_the_time_domain():
     length = FRAME + 2 * 8 * SPS
     symbols = points[random.integers(0, 256, (2, length // SPS))]
     delays = _delays(random, 2)
-    found = _pulses(symbols, _pulse_response(), delays)
-    half = len(_pulse_response()) // 2
+    found = _pulses(symbols, _pulse_response(FRAME // SPS + 16), delays)
+    half = len(_pulse_response(FRAME // SPS + 16)) // 2
     bins = np.arange(-half, half + 1)
     n = np.arange(0, length, 31)
     for i in range(2):
@@ -104,7 +104,7 @@ def test_pulses_against_the_sum_in_the_time_domain():
         for k, symbol in enumerate(symbols[i]):
             t = n - SPS * k - delays[i, 0]
             slow += symbol * (
-                _pulse_response() * np.exp(2j * np.pi * bins * t[:, None] / length)
+                _pulse_response(FRAME // SPS + 16) * np.exp(2j * np.pi * bins * t[:, None] / length)
             ).sum(axis=1)
         assert np.allclose(found[i, n], slow / length, atol=2e-5 * np.abs(slow / length).max())
 
@@ -178,7 +178,7 @@ def test_single_sidebands_are_a_constant_with_some_audio():
 
 def test_audio_is_gaussian_with_the_bandwidth():
     for width in (0.0002, 0.002):
-        audio = _audio(rng(), 5000, width)[:, [0, 400, 1023]].astype(np.float64)
+        audio = _audio(rng(), 5000, width, FRAME)[:, [0, 400, 1023]].astype(np.float64)
         assert np.allclose(audio.std(axis=0), 1, atol=0.04)
         assert np.isclose((audio**4).mean(), 3, rtol=0.1)
         correlation = (audio[:, 0] * audio[:, 1]).mean()

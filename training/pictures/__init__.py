@@ -11,6 +11,7 @@ from training.pictures.results import (
     sparsity,
 )
 from training.pictures.signals import modulations
+from training.pictures.waterfall import constellations, waterfall
 
 __all__ = [
     "accuracy_over_cost",
@@ -18,9 +19,11 @@ __all__ = [
     "balance",
     "check_picture",
     "compression",
+    "constellations",
     "confusion_matrix",
     "data_uri",
     "deviations",
     "modulations",
     "sparsity",
+    "waterfall",
 ]

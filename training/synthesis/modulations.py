@@ -5,9 +5,9 @@ against networks trained on the real file (recipe 1, see the package). Only NumP
 element-wise operations and FFTs are used: no BLAS, whose results depend on its threads.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Protocol
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from deploy.board.radioml import CLASSES, FRAME
 
 SPS = 8  # samples a symbol
 _MARGIN = 8  # symbols on each side of the frame, so that no pulse is cut off or wraps into it
-_SYMBOLS = FRAME // SPS + 2 * _MARGIN
-_LENGTH = _SYMBOLS * SPS
-_WINDOW = slice(_MARGIN * SPS, _MARGIN * SPS + FRAME)
 
 ROLL_OFF = 0.48
 PULSE_POWER = 1.5  # of the raised cosine's amplitude response: a root-raised-cosine, cubed
@@ -33,7 +30,7 @@ class Signal:
     """A block of noiseless frames.
 
     Attributes:
-        samples: complex64 (B, 1024).
+        samples: complex64 (B, length).
         power: mean |x|^2, DC included; of the class's ensemble (scalar) or per frame (B, 1).
         variance: the same without DC, power - |mean|^2.
     """
@@ -66,59 +63,69 @@ def apsk(*rings: tuple[int, float]) -> np.ndarray:
     return np.concatenate([radius * psk(points) for points, radius in rings]).astype(np.complex64)
 
 
-def linear(points: np.ndarray, rng: np.random.Generator, count: int) -> Signal:
+def linear(points: np.ndarray, rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """I.i.d. uniform symbols through the pulse, with a fractional delay per frame."""
-    samples = _linear_samples(points, rng, count)
-    return Signal(np.ascontiguousarray(samples[:, _WINDOW]), *_linear_moments(points))
+    samples = _linear_samples(points, rng, count, length)
+    return Signal(np.ascontiguousarray(samples[:, _window(length)]), *_linear_moments(points))
 
 
-def offset_qpsk(rng: np.random.Generator, count: int) -> Signal:
+def offset_qpsk(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """QPSK on the axes whose Q rail comes half a symbol later."""
     points = psk(4)
-    samples = _linear_samples(points, rng, count)
-    late = slice(_WINDOW.start - SPS // 2, _WINDOW.stop - SPS // 2)
-    staggered = np.empty((count, FRAME), np.complex64)
-    staggered.real = samples.real[:, _WINDOW]
+    samples = _linear_samples(points, rng, count, length)
+    window = _window(length)
+    late = slice(window.start - SPS // 2, window.stop - SPS // 2)
+    staggered = np.empty((count, length), np.complex64)
+    staggered.real = samples.real[:, window]
     staggered.imag = samples.imag[:, late]
     return Signal(staggered, *_linear_moments(points))
 
 
-def gmsk(rng: np.random.Generator, count: int) -> Signal:
+def gmsk(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Rectangular +-1 symbols through a Gaussian filter into the phase."""
-    symbols = 2 * rng.integers(0, 2, (count, _SYMBOLS), np.uint8).astype(np.float32) - 1
-    frequency = _pulses(symbols, _gmsk_response(), _delays(rng, count)).real[:, _WINDOW]
+    number = _symbols(length)
+    symbols = 2 * rng.integers(0, 2, (count, number), np.uint8).astype(np.float32) - 1
+    pulses = _pulses(symbols, _gmsk_response(number), _delays(rng, count))
+    frequency = pulses.real[:, _window(length)]
     phase = np.cumsum(frequency, axis=1, dtype=np.float32)
     phase *= np.float32(np.pi * GMSK_INDEX / SPS)
     return Signal(_unit(phase), 1.0, 1.0)
 
 
-def fm(rng: np.random.Generator, count: int) -> Signal:
+def fm(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Audio into the phase of a carrier."""
-    audio = _audio(rng, count, FM_BANDWIDTH)
+    audio = _audio(rng, count, FM_BANDWIDTH, length)
     phase = np.cumsum(audio, axis=1, dtype=np.float32)
     phase *= np.float32(2 * np.pi * FM_DEVIATION)
-    phase += _carrier_phase(rng, count)
+    phase += _carrier_phase(rng, count, length)
     return Signal(_unit(phase), 1.0, 1.0)
 
 
-def am_dsb_wc(rng: np.random.Generator, count: int) -> Signal:
+def am_dsb_wc(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """A real carrier, audio on its amplitude."""
-    audio = _audio(rng, count, AUDIO_BANDWIDTH)
-    return _per_frame((1 + np.float32(DSB_DEPTH) * audio) * np.cos(_carrier_phase(rng, count)))
+    envelope = 1 + np.float32(DSB_DEPTH) * _audio(rng, count, AUDIO_BANDWIDTH, length)
+    return _per_frame(envelope * np.cos(_carrier_phase(rng, count, length)))
 
 
-def am_dsb_sc(rng: np.random.Generator, count: int) -> Signal:
+def am_dsb_sc(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Audio times a real carrier."""
-    audio = _audio(rng, count, AUDIO_BANDWIDTH)
-    return _per_frame(audio * np.cos(_carrier_phase(rng, count)))
+    audio = _audio(rng, count, AUDIO_BANDWIDTH, length)
+    return _per_frame(audio * np.cos(_carrier_phase(rng, count, length)))
 
 
-def am_ssb(rng: np.random.Generator, count: int) -> Signal:
+def am_ssb(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Audio on a constant; with or without carrier cannot be told apart in the real data either."""
-    return _per_frame(1 + np.float32(SSB_DEPTH) * _audio(rng, count, AUDIO_BANDWIDTH))
+    return _per_frame(1 + np.float32(SSB_DEPTH) * _audio(rng, count, AUDIO_BANDWIDTH, length))
 
 
-MODULATIONS: dict[str, Callable[[np.random.Generator, int], Signal]] = {
+class Modulator(Protocol):
+    """Draws frames of one modulation."""
+
+    def __call__(self, rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
+        """Return `count` frames of `length` samples, a multiple of `SPS`."""
+
+
+MODULATIONS: dict[str, Modulator] = {
     "OOK": partial(linear, ask(2)),
     "4ASK": partial(linear, ask(4)),
     "8ASK": partial(linear, ask(8)),
@@ -149,16 +156,28 @@ MODULATIONS: dict[str, Callable[[np.random.Generator, int], Signal]] = {
 assert tuple(MODULATIONS) == CLASSES
 
 
-def _linear_samples(points: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
-    symbols = points[rng.integers(0, len(points), (count, _SYMBOLS), np.uint8)]
-    return _pulses(symbols, _pulse_response(), _delays(rng, count))
+def _symbols(length: int) -> int:
+    return length // SPS + 2 * _MARGIN
+
+
+def _window(length: int) -> slice:
+    return slice(_MARGIN * SPS, _MARGIN * SPS + length)
+
+
+def _linear_samples(
+    points: np.ndarray, rng: np.random.Generator, count: int, length: int
+) -> np.ndarray:
+    number = _symbols(length)
+    symbols = points[rng.integers(0, len(points), (count, number), np.uint8)]
+    return _pulses(symbols, _pulse_response(number), _delays(rng, count))
 
 
 def _linear_moments(points: np.ndarray) -> tuple[float, float]:
     """Return power and variance of the ensemble, the pulse having unit energy a symbol."""
     mean = complex(points.mean(dtype=complex))
     variance = float((np.abs(points.astype(complex) - mean) ** 2).mean())
-    gain = float(_pulse_response()[len(_pulse_response()) // 2].real) / SPS
+    response = _pulse_response(_symbols(FRAME))
+    gain = float(response[len(response) // 2].real) / SPS
     return variance + abs(mean * gain) ** 2, variance
 
 
@@ -173,54 +192,56 @@ def _pulses(symbols: np.ndarray, response: np.ndarray, delays: np.ndarray) -> np
     which is centred on DC and short, are ever computed, and the delay is a phase ramp over them.
 
     Args:
-        symbols: complex64 or float32 (B, _SYMBOLS).
-        response: complex64 (2 K + 1,), bins -K..K of _LENGTH.
+        symbols: complex64 or float32 (B, S).
+        response: complex64 (2 K + 1,), bins -K..K of S * SPS.
         delays: float32 (B, 1).
 
     Returns:
-        complex64 (B, _LENGTH), circular.
+        complex64 (B, S * SPS), circular.
     """
+    number = symbols.shape[1]
     half = len(response) // 2
     bins = np.arange(-half, half + 1)
-    ramp = delays * (np.float32(-2 * np.pi / _LENGTH) * bins.astype(np.float32))
-    band = np.fft.fft(symbols, axis=1)[:, bins % _SYMBOLS]
+    ramp = delays * (np.float32(-2 * np.pi / (number * SPS)) * bins.astype(np.float32))
+    band = np.fft.fft(symbols, axis=1)[:, bins % number]
     band *= response
     band *= _unit(ramp)
-    spectrum = np.zeros((len(symbols), _LENGTH), np.complex64)
+    spectrum = np.zeros((len(symbols), number * SPS), np.complex64)
     spectrum[:, : half + 1] = band[:, half:]
     spectrum[:, -half:] = band[:, :half]
-    # numpy's annotations know complex128 only.
-    return np.fft.ifft(spectrum, axis=1, out=spectrum)  # type: ignore[arg-type]
+    return np.fft.ifft(spectrum, axis=1, out=spectrum)
 
 
-@lru_cache
-def _pulse_response() -> np.ndarray:
+@lru_cache(maxsize=2)
+def _pulse_response(symbols: int) -> np.ndarray:
     """RC(f)^1.5 with the energy that gives white symbols of unit variance unit power."""
-    half = int(_LENGTH * (1 + ROLL_OFF) / 2 / SPS)
-    frequency = np.abs(np.arange(-half, half + 1)) / _LENGTH
+    length = symbols * SPS
+    half = int(length * (1 + ROLL_OFF) / 2 / SPS)
+    frequency = np.abs(np.arange(-half, half + 1)) / length
     excess = np.clip(SPS * frequency - (1 - ROLL_OFF) / 2, 0, ROLL_OFF)
     response = (0.5 * (1 + np.cos(np.pi / ROLL_OFF * excess))) ** PULSE_POWER
-    energy = (response**2).sum() / _LENGTH / SPS
+    energy = (response**2).sum() / length / SPS
     return (response / np.sqrt(energy)).astype(np.complex64)
 
 
-@lru_cache
-def _gmsk_response() -> np.ndarray:
+@lru_cache(maxsize=2)
+def _gmsk_response(symbols: int) -> np.ndarray:
     """A rectangle of one symbol through the Gaussian filter; beyond K the filter is below 1e-8."""
-    half = int(_LENGTH * GMSK_BT / SPS * np.sqrt(2 / np.log(2) * np.log(1e8)))
-    frequency = np.arange(-half, half + 1) / _LENGTH
+    length = symbols * SPS
+    half = int(length * GMSK_BT / SPS * np.sqrt(2 / np.log(2) * np.log(1e8)))
+    frequency = np.arange(-half, half + 1) / length
     rectangle = np.exp(-2j * np.pi * frequency[:, None] * np.arange(SPS)).sum(axis=1)
     gauss = np.exp(-((SPS * frequency / GMSK_BT) ** 2) * np.log(2) / 2)
     return (rectangle * gauss).astype(np.complex64)
 
 
-def _audio(rng: np.random.Generator, count: int, bandwidth: float) -> np.ndarray:
-    """Return float32 (B, 1024) of a Gaussian process of unit variance.
+def _audio(rng: np.random.Generator, count: int, bandwidth: float, samples: int) -> np.ndarray:
+    """Return float32 (B, samples) of a Gaussian process of unit variance.
 
     Its amplitude spectrum is exp(-(f / bandwidth)^2 / 2). The period of the FFT is long enough for
     the autocorrelation exp(-(pi bandwidth t)^2) to vanish before the frame could feel the wrap.
     """
-    length = 1 << int(np.ceil(np.log2(1.4 / bandwidth + FRAME)))
+    length = 1 << int(np.ceil(np.log2(1.4 / bandwidth + samples)))
     bins = np.arange(int(6 * bandwidth * length) + 1)  # exp(-18) is the last one's share
     amplitude = np.exp(-((bins / (bandwidth * length)) ** 2) / 2)
     # Every bin but DC stands for two; a unit-variance process has sum |amplitude|^2 = 1.
@@ -229,12 +250,13 @@ def _audio(rng: np.random.Generator, count: int, bandwidth: float) -> np.ndarray
     white[:, 1:] *= np.float32(np.sqrt(0.5))
     white[:, 0, 1] = 0
     white *= (amplitude * length).astype(np.float32)[:, None]
-    return np.fft.irfft(white.view(np.complex64)[..., 0], length, axis=1)[:, :FRAME]
+    return np.fft.irfft(white.view(np.complex64)[..., 0], length, axis=1)[:, :samples]
 
 
-def _carrier_phase(rng: np.random.Generator, count: int) -> np.ndarray:
+def _carrier_phase(rng: np.random.Generator, count: int, length: int) -> np.ndarray:
     start = rng.random((count, 1), np.float32) * np.float32(2 * np.pi)
-    return start + (2 * np.pi * CARRIER * np.arange(FRAME)).astype(np.float32)
+    # A frame is a whole number of the carrier's periods; without % a long phase would lose digits.
+    return start + (2 * np.pi * CARRIER * (np.arange(length) % FRAME)).astype(np.float32)
 
 
 def _unit(phase: np.ndarray) -> np.ndarray:

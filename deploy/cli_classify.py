@@ -1,0 +1,279 @@
+"""`aaronnet classify`: what is in a recording, by a network in software or by an accelerator."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.cli import LOOPBACK, Fast, Graph
+from models.cli import Device, Json, checked_target, complete_network, torch_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from deploy.board.package import Package
+    from training.recordings.prepared import Preparation, Prepared
+    from training.recordings.recording import Recording
+    from training.recordings.rows import Row
+
+_SHOWN = 40  # runs on the terminal; files get all
+
+
+def classify(
+    recording: Annotated[
+        Path,
+        typer.Argument(help="SigMF, .npy, .npz, .wav, RadioML's files, or raw samples (--type)."),
+    ],
+    network: Annotated[
+        str,
+        typer.Option(help="Checkpoint or name of the zoo.", autocompletion=complete_network),
+    ] = "aaronnet48",
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Of raw samples: cf32, cf64, ci16, ci8, cu8, ...")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Samples a second, where the file does not say.")
+    ] = None,
+    symbol_rate: Annotated[
+        float | None, typer.Option(help="Symbols a second; resampled to 8 samples a symbol.")
+    ] = None,
+    decimate: Annotated[int, typer.Option(help="Divide the rate, without a symbol rate.")] = 1,
+    shift: Annotated[float, typer.Option(help="Hz from the middle that are brought to zero.")] = 0,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Estimate shift and symbol rate; says what it chose.")
+    ] = False,
+    normalize: Annotated[str, typer.Option(help="To unit power: frame, file, or none.")] = "frame",
+    step: Annotated[
+        int | None, typer.Option(help="Samples from frame to frame; default: its length.")
+    ] = None,
+    gate: Annotated[
+        float | None, typer.Option(help="Reject frames so many dB below the strongest.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Less probable answers are `unknown`.")
+    ] = 0.0,
+    temperature: Annotated[
+        float, typer.Option(min=1e-3, max=1e3, help="Logits are divided by it.")
+    ] = 1.0,
+    package: Annotated[
+        Path | None, typer.Option(help="Accelerator package that classifies, not a checkpoint.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option(help="IP address of a PYNQ board for --package; else virtual.")
+    ] = None,
+    graph: Graph = False,
+    fast: Fast = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Write a row a frame to this file.", callback=checked_target),
+    ] = None,
+    sigmf: Annotated[
+        Path | None,
+        typer.Option(help="Write SigMF annotations (.sigmf-meta).", callback=checked_target),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write an HTML page with pictures.", callback=checked_target),
+    ] = None,
+    device: Device = "auto",
+    json: Json = None,
+) -> None:
+    """Classify a recording, frame by frame."""
+    from deploy.board.package import read_package
+    from deploy.board.radioml import FRAME
+    from models import checkpoint as checkpoints
+    from models.console import Bar, print_line, print_table
+    from models.errors import BadInput
+    from models.files import check_apart, write_json
+    from training.recordings.annotations import annotated, write_annotations
+    from training.recordings.formats import open_recording
+    from training.recordings.prepared import Preparation, Prepared
+    from training.recordings.recording_report import write_recording_report
+    from training.recordings.rows import runs, shares, write_csv
+
+    if package is None and (board is not None or graph or fast):
+        raise BadInput("--board, --graph and --fast are for an accelerator; give its --package")
+    if package is not None and (threshold or temperature != 1):
+        raise BadInput("an accelerator gives classes without probabilities; leave them out")
+    if auto and (symbol_rate is not None or shift or decimate != 1):
+        raise BadInput("--auto estimates shift and rate; leave --shift and the rates out")
+    targets = [path for path in (csv, sigmf, report, json) if path is not None]
+    for number, path in enumerate(targets):
+        check_apart(path, recording, package, *targets[:number])
+    opened = open_recording(recording, type_, rate)
+    how = Preparation(shift, symbol_rate, decimate, normalize, step, gate)
+    chosen = "as given"
+    if auto:
+        how, chosen = _estimated(opened, how)
+        print_line(chosen)
+    if package is None:
+        loaded, length = checkpoints.load(network), FRAME
+        name, trained_on, ask = _network(loaded, torch_device(device), threshold, temperature)
+    else:
+        read = read_package(package)
+        length, channels = read.input.frame
+        if channels != 2:
+            raise BadInput(f"{package} takes {channels} channels, a recording has I and Q")
+        name, trained_on, ask = _accelerator(read, board, graph, fast)
+    prepared = Prepared(opened, how, length)
+    with Bar("classifying") as progress:
+        rows = ask(opened, prepared, progress)
+    joined, of_all = runs(rows), shares(rows)
+    facts: dict[str, Any] = {
+        "recording": str(recording),
+        "type": opened.type,
+        "samples": opened.source.samples,
+        "rate": opened.source.rate if opened.rate_known else None,
+        "centre": opened.centre,
+        "network": name,
+        "trained_on": trained_on,
+        "preparation": vars(how) | {"chosen": chosen, "rate": prepared.source.rate},
+        "shares": of_all,
+        "frames": [row.to_dict() for row in rows],
+    }
+    if json:
+        write_json(json, facts)
+    if csv:
+        write_csv(csv, rows)
+    if sigmf:
+        width = min(prepared.source.rate, opened.source.rate)
+        write_annotations(sigmf, annotated(opened, recording, joined, how.shift, width, name))
+    if report:
+        done = [(key, str(facts[key])) for key in ("type", "samples", "rate", "centre")]
+        done += [(key, str(value)) for key, value in facts["preparation"].items()]
+        write_recording_report(
+            report,
+            recording.name,
+            name,
+            trained_on,
+            opened,
+            prepared,
+            how.shift,
+            rows,
+            joined,
+            done,
+        )
+    unit = "s" if opened.rate_known else "samples"
+    scale = opened.source.rate if opened.rate_known else 1.0
+    print_table(
+        f"{recording}: the first {_SHOWN} of {len(joined)} runs"
+        if len(joined) > _SHOWN
+        else f"{recording}",
+        ("answer", f"from, {unit}", f"to, {unit}", "frames", "mean probability"),
+        (
+            (
+                run.answer,
+                f"{run.sample / scale:.6g}",
+                f"{run.end / scale:.6g}",
+                run.frames,
+                "-" if run.probability is None else f"{run.probability:.3f}",
+            )
+            for run in joined[:_SHOWN]
+        ),
+    )
+    print_table(
+        f"{len(rows):,} frames by {name}, trained on {trained_on}",
+        ("answer", "share"),
+        ((answer, f"{share:.1%}") for answer, share in of_all.items()),
+    )
+
+
+def _estimated(recording: "Recording", how: "Preparation") -> tuple["Preparation", str]:
+    from dataclasses import replace
+
+    from models.errors import BadInput
+    from training.recordings.estimate import estimate
+
+    if recording.row is not None:
+        raise BadInput("a file of separate frames is prepared already; leave --auto out")
+    if not recording.rate_known:
+        raise BadInput("--auto needs a rate; give --rate in samples a second")
+    found = estimate(recording.source)
+    by = "a line of |x|^2" if found.by_line else "the width of the band: no line of |x|^2"
+    chosen = (
+        f"estimated: centre {found.centre:+.6g} Hz, bandwidth {found.bandwidth:.6g} Hz, "
+        f"{found.symbol_rate:.6g} symbols/s (by {by})"
+    )
+    return replace(how, shift=found.centre, symbol_rate=found.symbol_rate), chosen
+
+
+Asked = tuple[str, str, "Callable[[Recording, Prepared, Any], list[Row]]"]
+
+
+def _network(checkpoint: Any, device: str, threshold: float, temperature: float) -> Asked:
+    from deploy.board.radioml import CLASSES
+    from training.recordings.rows import classify as ask
+
+    def run(recording: "Recording", prepared: "Prepared", progress: Any) -> "list[Row]":
+        rows = ask(
+            checkpoint,
+            prepared,
+            recording.source.rate,
+            CLASSES,
+            rate_known=recording.rate_known,
+            threshold=threshold,
+            temperature=temperature,
+            device=device,
+            progress=progress,
+        )
+        return list(rows)
+
+    return checkpoint.config.name, checkpoint.data_label, run
+
+
+def _accelerator(package: "Package", board: str | None, graph: bool, fast: bool) -> Asked:
+    from contextlib import ExitStack
+    from tempfile import TemporaryDirectory
+
+    import numpy as np
+
+    from deploy.cli import board_python, run_on_board, served
+    from training.recordings.rows import REJECTED, make_rows
+
+    board_python()  # before any work
+    folder = package.folder
+
+    def run(recording: "Recording", prepared: "Prepared", progress: Any) -> "list[Row]":
+        with TemporaryDirectory(prefix="aaronnet-classify-") as work, ExitStack() as stack:
+            frames, classes = Path(work) / "frames.npy", Path(work) / "classes.npy"
+            starts, power, kept = _store(prepared, frames)
+            if board is None:
+                stack.enter_context(served(folder, LOOPBACK, 512, graph, fast))
+            run_on_board(
+                ["deploy.board.frames", folder.absolute(), frames, classes], board or LOOPBACK
+            )
+            found = np.load(classes)
+        answers = [package.classes[c] if k else REJECTED for c, k in zip(found, kept, strict=True)]
+        progress(len(answers), len(answers))
+        return list(
+            make_rows(
+                prepared,
+                starts,
+                power,
+                answers,
+                [None] * len(answers),
+                recording.source.rate,
+                recording.rate_known,
+            )
+        )
+
+    name = f"{package.network.name} on {package.board}"
+    return name, package.network.label or "unknown data", run
+
+
+def _store(prepared: "Prepared", path: Path) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Write all frames as a board takes them; return starts, power, and which were kept."""
+    import numpy as np
+
+    shape = (len(prepared), prepared.length, 2)
+    frames = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    blocks, done = [], 0
+    for block in prepared:
+        frames[done : done + len(block.frames)] = block.frames.swapaxes(1, 2)
+        done += len(block.frames)
+        blocks.append((block.starts, block.power, block.kept))
+    frames.flush()
+    starts, power, kept = zip(*blocks, strict=True)
+    return np.concatenate(starts), np.concatenate(power), np.concatenate(kept)

@@ -1,0 +1,92 @@
+"""What was found in a recording as one self-contained HTML page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.page import write_page
+from training.pictures import constellations, data_uri, waterfall
+from training.recordings.prepared import Prepared
+from training.recordings.recording import IQSource, Recording
+from training.recordings.rows import Row, Run, shares
+
+TEMPLATE = Path(__file__).with_name("recording_report.html.jinja")
+_TIMES, _BINS, _AVERAGED = 400, 512, 4
+_EXAMPLES = 12
+
+
+def spectrogram(source: IQSource) -> np.ndarray:
+    """Return dB (times, frequencies from -rate/2 on), a few pieces averaged a time."""
+    bins = min(_BINS, source.samples)
+    window = np.hanning(bins).astype(np.float32)
+    times = max(min(_TIMES, source.samples // bins), 1)
+    power = np.zeros((times, bins))
+    begins = np.linspace(0, source.samples - bins, times * _AVERAGED).astype(np.int64)
+    for number, begin in enumerate(begins):
+        piece = source.read(int(begin), bins) * window
+        power[number // _AVERAGED] += np.abs(np.fft.fftshift(np.fft.fft(piece))) ** 2
+    return 10 * np.log10(power / _AVERAGED + 1e-20)
+
+
+def write_recording_report(
+    path: Path,
+    name: str,
+    network: str,
+    trained_on: str,
+    recording: Recording,
+    prepared: Prepared,
+    centre: float,
+    rows: Sequence[Row],
+    runs: Sequence[Run],
+    facts: Sequence[tuple[str, str]],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: the file.
+        name: of the recording.
+        network: what classified it.
+        trained_on: label of what that was trained on.
+        recording: what was classified.
+        prepared: its frames.
+        centre: Hz from the recording's middle, of what was classified.
+        rows: a row a frame, in the frames' order.
+        runs: the same, joined.
+        facts: what was done, for a table.
+    """
+    source = recording.source
+    rate = source.rate if recording.rate_known else 1.0
+    half = min(prepared.source.rate, source.rate) / source.rate * rate / 2
+    drawn = waterfall(
+        spectrogram(source),
+        source.samples / rate,
+        (-rate / 2, rate / 2),
+        (centre - half, centre + half),
+        [(run.sample / rate, run.end / rate, run.answer) for run in runs],
+        "s" if recording.rate_known else "samples",
+    )
+    best: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        before = best.get(row.answer)
+        if before is None or (row.probability or 0) > (rows[before].probability or 0):
+            best[row.answer] = number
+    of_all = shares(rows)
+    examples = {
+        answer: (prepared.constellation(best[answer]), rows[best[answer]].probability)
+        for answer in list(of_all)[:_EXAMPLES]
+    }
+    write_page(
+        path,
+        TEMPLATE,
+        name=name,
+        network=network,
+        trained_on=trained_on,
+        facts=facts,
+        shares=of_all.items(),
+        runs=runs,
+        rate=rate,
+        unit="s" if recording.rate_known else "samples",
+        waterfall=data_uri(drawn),
+        constellations=data_uri(constellations(examples)),
+    )
