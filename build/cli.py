@@ -74,6 +74,7 @@ def build(
     check_target(json)
     if style not in ("dense", "sparse"):
         raise BadInput(f"unknown style {style!r}; choose dense or sparse")
+    result: flow.BuildResult
     if style == "sparse":
         dense = {"--fps": fps, "--folding": folding, "--logits": logits}
         dense |= {"--size-fifos": size_fifos, "--layers": layers, "--to": to not in SPARSE_TO}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from qonnx.core.modelwrapper import ModelWrapper
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from build.verify import Verifier
 
 TUNED = "tuned"
+R = TypeVar("R", bound=BuildReport)
 
 
 @dataclass(frozen=True)
-class BuildResult:
+class BuildResult(Generic[R]):
     """What a build left behind.
 
     Attributes:
@@ -50,7 +51,7 @@ class BuildResult:
 
     folder: Path
     model: Path
-    report: BuildReport
+    report: R
     seconds: dict[str, float]
 
     def load(self) -> ModelWrapper:
@@ -72,7 +73,7 @@ def build(
     frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
     alter: Callable[[str, ModelWrapper], ModelWrapper] | None = None,
-) -> BuildResult:
+) -> BuildResult[DenseReport]:
     """Build an accelerator and verify every step.
 
     Args:

@@ -26,8 +26,9 @@ def demo(
 
     Interrupted, the same command goes on; what is finished is reused.
     """
-    from deploy.demo.chain import Settings, run_demo
-    from deploy.demo.demo_report import print_summary
+    from deploy.board.records import to_json
+    from deploy.demo.chain import run_demo
+    from deploy.demo.demo_report import Settings, print_summary
     from models.console import out as console
     from models.files import write_json
 
@@ -41,7 +42,7 @@ def demo(
     )
     report = run_demo(out, settings)
     if json:
-        write_json(json, report)
+        write_json(json, to_json(report))
     print_summary(report)
     console.print(
         f"report: {out / 'report.html'} and {out / 'report.json'}", soft_wrap=True, markup=False

@@ -13,8 +13,8 @@ ACCURACY_THRESHOLD = 0.56
 
 
 @dataclass(frozen=True)
-class Published:
-    """One row of the published table; accuracy as a fraction over all SNRs."""
+class Scored:
+    """A network by what the challenge asks for; accuracy as a fraction over all SNRs."""
 
     network: str
     accuracy: float
@@ -23,18 +23,18 @@ class Published:
 
 
 RESULTS = (
-    Published("VGG10", 0.59467, 1.0, 155617),
-    Published("AaronNet32", 0.58497, 0.057224, 12491),
-    Published("AaronNet32+", 0.58313, 0.030711, 6794),
-    Published("AaronNet32++", 0.56089, 0.015705, 3160),
-    Published("AaronNet48", 0.59607, 0.096463, 19747),
-    Published("AaronNet48+", 0.60074, 0.043207, 8667),
-    Published("AaronNet48++", 0.57047, 0.023599, 4439),
+    Scored("VGG10", 0.59467, 1.0, 155617),
+    Scored("AaronNet32", 0.58497, 0.057224, 12491),
+    Scored("AaronNet32+", 0.58313, 0.030711, 6794),
+    Scored("AaronNet32++", 0.56089, 0.015705, 3160),
+    Scored("AaronNet48", 0.59607, 0.096463, 19747),
+    Scored("AaronNet48+", 0.60074, 0.043207, 8667),
+    Scored("AaronNet48++", 0.57047, 0.023599, 4439),
 )
 # Not entries of the authors' table: another size, and another team's.
 OTHERS = (
-    Published("AaronNet128", 0.62612, 0.556311, 123579),
-    Published("BacalhauNet", 0.56241, 0.016211, 1784),
+    Scored("AaronNet128", 0.62612, 0.556311, 123579),
+    Scored("BacalhauNet", 0.56241, 0.016211, 1784),
 )
 
 CURVE_SNRS = (-20, -10, -8, -6, -4, -2, 0, 2, 4, 6, 8, 10, 14, 20, 30)

@@ -40,7 +40,7 @@ ROOMS = {
         "training.synthesis",
     },
     "training.kernels": {"models"},
-    "training.pictures": {"deploy.board", "models", "training.synthesis"},
+    "training.pictures": {"deploy.board", "models", "training", "training.synthesis"},
     "training.synthesis": {"deploy.board", "models"},
     "build": {
         "deploy.board",

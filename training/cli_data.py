@@ -52,7 +52,7 @@ def synth(
 
     start = time.perf_counter()
     with Bar("synthesising") as progress:
-        facts = write_dataset(
+        written = write_dataset(
             out,
             frames_per_cell,
             seed,
@@ -62,19 +62,18 @@ def synth(
             progress=progress,
         )
     seconds = time.perf_counter() - start
-    made = facts["frames"] - facts["resumed_at"]
-    facts |= {"seconds": seconds, "frames_per_second": made / seconds}
-    _report(json, facts)
+    pace = (written.frames - written.resumed_at) / seconds
+    _report(json, written.to_dict() | {"seconds": seconds, "frames_per_second": pace})
     print_table(
         f"synthesised {out}",
         ("fact", "value"),
         [
-            ("data", facts["data_label"]),
-            ("frames", f"{facts['frames']:,}"),
-            ("of these found done", f"{facts['resumed_at']:,}"),
-            ("size", f"{facts['bytes'] / 1e9:.2f} GB"),
+            ("data", written.data_label),
+            ("frames", f"{written.frames:,}"),
+            ("of these found done", f"{written.resumed_at:,}"),
+            ("size", f"{written.bytes / 1e9:.2f} GB"),
             ("time", f"{seconds:.1f} s"),
-            ("frames/s", f"{facts['frames_per_second']:,.0f}"),
+            ("frames/s", f"{pace:,.0f}"),
         ],
     )
 

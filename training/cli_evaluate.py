@@ -31,10 +31,12 @@ def test(
     """Measure a network's accuracy: over all frames, per SNR and per class."""
     from models import checkpoint as checkpoints
     from models.console import Bar, print_table
-    from models.files import writable_folder, write_json
+    from models.files import atomic, writable_folder, write_json
     from training.evaluate import evaluate
 
     loaded = checkpoints.load(checkpoint)
+    if pictures:
+        writable_folder(pictures)
     with Bar("testing") as progress:
         measured = evaluate(
             loaded,
@@ -44,16 +46,18 @@ def test(
             device=torch_device(device),
             progress=progress,
         )
-    facts = {**measured.to_dict(), "checkpoint": str(checkpoint)}
     if json:
-        write_json(json, facts)
+        write_json(json, {**measured.to_dict(), "checkpoint": str(checkpoint)})
     if pictures:
         from training.pictures import accuracy_over_snr, confusion_matrix
 
-        folder = writable_folder(pictures)
-        name = loaded.config.name
-        (folder / "accuracy.png").write_bytes(accuracy_over_snr({name: facts}, measured.data))
-        (folder / "confusion.png").write_bytes(confusion_matrix(facts))
+        drawn = {
+            "accuracy.png": accuracy_over_snr({loaded.config.name: measured}, measured.data),
+            "confusion.png": confusion_matrix(measured),
+        }
+        for name, png in drawn.items():
+            with atomic(pictures / name) as temporary:
+                temporary.write_bytes(png)
 
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.4f}"
@@ -95,20 +99,20 @@ def report(
     from training.comparison import measure, write_report
 
     with Bar("testing") as progress:
-        facts = measure(checkpoints, data, device=torch_device(device), progress=progress)
-    write_report(facts, out)
+        found = measure(checkpoints, data, device=torch_device(device), progress=progress)
+    write_report(found, out)
     if json:
-        write_json(json, facts)
+        write_json(json, found.to_dict())
     print_table(
-        f"report {out} ({facts['data']})",
+        f"report {out} ({found.data})",
         ("network", "accuracy", "score", "weights"),
         (
             (
-                row["name"],
-                f"{row['accuracy']:.4f}",
-                f"{row['score']:.6f}",
-                f"{row['nonzero_weights']:,}",
+                row.network,
+                f"{row.accuracy:.4f}",
+                f"{row.score:.6f}",
+                f"{row.nonzero_weights:,}",
             )
-            for row in facts["networks"]
+            for row in (network.scored for network in found.networks)
         ),
     )

@@ -2,25 +2,86 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from deploy.board.records import to_json
 from models import checkpoint as checkpoints
 from models import published
 from models.checkpoint import Checkpoint
 from models.console import Progress
-from models.cost import inference_cost
+from models.cost import Cost, inference_cost
 from models.errors import BadInput
+from models.published import Scored
 from training import pictures
-from training.evaluate import evaluate
-from training.module import prunable
+from training.evaluate import Evaluation, evaluate
 from training.page import write_page
+from training.sparsity import Sparsity, layer_sparsity
 from training.structured import parameters
-from training.twin import quantized_weight
 
 TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A network of a comparison.
+
+    Attributes:
+        name: unique among them.
+        checkpoint: its file.
+        measured: on the test split.
+        cost: by the official rules.
+        parameters: how many it has.
+        sparsity: by layer.
+    """
+
+    name: str
+    checkpoint: str
+    measured: Evaluation
+    cost: Cost
+    parameters: int
+    sparsity: tuple[Sparsity, ...]
+
+    @property
+    def scored(self) -> Scored:
+        """What a table or a picture of several networks shows."""
+        accuracy, cost = self.measured.accuracy, self.cost
+        return Scored(self.name, accuracy, cost.score, cost.nonzero_weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        cost = self.cost.to_dict()
+        cost.pop("layers")
+        rest = {field.name: to_json(getattr(self, field.name)) for field in fields(self)}
+        return {**rest.pop("measured"), **cost, **{k: v for k, v in rest.items() if k != "cost"}}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Networks measured on the same frames."""
+
+    networks: tuple[Compared, ...]
+
+    @property
+    def data(self) -> str:
+        """Label of the frames."""
+        return self.networks[0].measured.data
+
+    @property
+    def frames(self) -> int:
+        """How many."""
+        return self.networks[0].measured.frames
+
+    @property
+    def snrs(self) -> tuple[int, ...]:
+        """Their SNRs in dB."""
+        return self.networks[0].measured.snrs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        facts = {"data": self.data, "frames": self.frames, "snrs": list(self.snrs)}
+        return {**facts, "networks": [network.to_dict() for network in self.networks]}
 
 
 def measure(
@@ -29,7 +90,7 @@ def measure(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Test and count checkpoints.
 
     Args:
@@ -38,39 +99,25 @@ def measure(
         device: torch's name of where to compute.
         progress: told (frames done, frames in all) of each.
 
-    Returns:
-        Plain types: `data` (label), `frames`, `snrs`, and `networks`, a list of what `evaluate` and
-        `inference_cost` say, with `name`, `checkpoint`, `parameters` and `sparsity` (a list of
-        `name`, `weights`, `nonzero` by layer).
-
     Raises:
         BadInput: there is no checkpoint, or one of them or the data is unusable.
     """
     if not paths:
         raise BadInput("there is nothing to report on: name at least one checkpoint")
     loaded = [checkpoints.load(path) for path in paths]  # all first: a bad one costs no time
-    networks = []
-    for path, name, checkpoint in zip(paths, _names(paths, loaded), loaded, strict=True):
-        measured = evaluate(checkpoint, data, device=device, progress=progress)
-        cost = inference_cost(checkpoint, str(path)).to_dict()
-        cost.pop("layers")
-        networks.append(
-            {
-                **measured.to_dict(),
-                **cost,
-                "name": name,
-                "checkpoint": str(path),
-                "parameters": parameters(checkpoint.network),
-                "sparsity": layer_sparsity(checkpoint),
-            }
+    return Comparison(
+        tuple(
+            Compared(
+                name=name,
+                checkpoint=str(path),
+                measured=evaluate(checkpoint, data, device=device, progress=progress),
+                cost=inference_cost(checkpoint, str(path)),
+                parameters=parameters(checkpoint.network),
+                sparsity=layer_sparsity(checkpoint),
+            )
+            for path, name, checkpoint in zip(paths, _names(paths, loaded), loaded, strict=True)
         )
-    first = networks[0]
-    return {
-        "data": first["data"],
-        "frames": first["frames"],
-        "snrs": first["snrs"],
-        "networks": networks,
-    }
+    )
 
 
 def _names(paths: Sequence[str | Path], loaded: Sequence[Checkpoint]) -> list[str]:
@@ -87,45 +134,28 @@ def _short(path: str | Path) -> str:
     return "/".join(path.with_suffix("").parts[-2:])
 
 
-def layer_sparsity(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """Count each layer's weights and those that are not zero once quantized."""
-    layers = dict(checkpoint.network.named_modules())
-    result = []
-    with torch.no_grad():
-        for name, weight in prunable(checkpoint.network):
-            layer = name.removesuffix(".weight")
-            quantized, _ = quantized_weight(layers[layer])
-            nonzero = int((quantized != 0).sum())
-            result.append({"name": layer, "weights": weight.numel(), "nonzero": nonzero})
-    return result
-
-
-def write_report(facts: dict[str, Any], path: str | Path) -> None:
-    """Write the HTML file; everything is inside, pictures too.
-
-    Args:
-        facts: from `measure`.
-        path: the file.
-    """
-    networks, data = facts["networks"], facts["data"]
+def write_report(found: Comparison, path: str | Path) -> None:
+    """Write the HTML file; everything is inside, pictures too."""
+    networks, data = found.networks, found.data
+    rows = [network.scored for network in networks]
     drawn = {
         "accuracy": pictures.data_uri(
-            pictures.accuracy_over_snr({row["name"]: row for row in networks}, data)
+            pictures.accuracy_over_snr({each.name: each.measured for each in networks}, data)
         ),
-        "compression": pictures.data_uri(pictures.compression(networks)),
-        "cost": pictures.data_uri(pictures.accuracy_over_cost(networks, data)),
+        "compression": pictures.data_uri(pictures.compression(rows)),
+        "cost": pictures.data_uri(pictures.accuracy_over_cost(rows, data)),
         "confusion": [
-            pictures.data_uri(pictures.confusion_matrix({**row, "network": row["name"]}))
-            for row in networks
+            pictures.data_uri(pictures.confusion_matrix(each.measured, each.name))
+            for each in networks
         ],
         "sparsity": [
-            pictures.data_uri(pictures.sparsity(row["sparsity"], row["name"])) for row in networks
+            pictures.data_uri(pictures.sparsity(each.sparsity, each.name)) for each in networks
         ],
     }
     write_page(
         path,
         TEMPLATE,
-        **facts,
+        found=found,
         pictures=drawn,
         published=published.RESULTS,
         published_label=published.DATA_LABEL,

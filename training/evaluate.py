@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from deploy.board.radioml import CLASSES, SNRS, snr_index
+from deploy.board.records import to_json
 from models.checkpoint import Checkpoint
 from models.console import Progress
 from models.errors import BadInput
@@ -43,16 +44,16 @@ class Evaluation:
     network: str
     trained_on: str
     data: str
-    snrs: list[int]
-    accuracy_per_snr: list[float | None]
-    classes: list[str]
-    accuracy_per_class: list[float | None]
-    confusion: list[list[int]]
-    counts: list[list[list[int]]]
+    snrs: tuple[int, ...]
+    accuracy_per_snr: tuple[float | None, ...]
+    classes: tuple[str, ...]
+    accuracy_per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    counts: tuple[tuple[tuple[int, ...], ...], ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types for JSON."""
-        return vars(self).copy()
+        return to_json(self)
 
 
 def evaluate(
@@ -102,17 +103,21 @@ def evaluate(
         network=checkpoint.config.name,
         trained_on=checkpoint.data_label,
         data=label,
-        snrs=list(SNRS),
+        snrs=tuple(SNRS),
         accuracy_per_snr=_shares(counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))),
-        classes=list(CLASSES),
+        classes=tuple(CLASSES),
         accuracy_per_class=_shares(confusion.diagonal(), confusion.sum(axis=1)),
-        confusion=confusion.tolist(),
-        counts=counts.tolist(),
+        confusion=_nested(confusion),
+        counts=_nested(counts),
     )
 
 
-def _shares(right: np.ndarray, total: np.ndarray) -> list[float | None]:
-    return [int(r) / int(t) if t else None for r, t in zip(right, total, strict=True)]
+def _shares(right: np.ndarray, total: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(int(r) / int(t) if t else None for r, t in zip(right, total, strict=True))
+
+
+def _nested(counts: np.ndarray) -> Any:
+    return tuple(map(_nested, counts)) if counts.ndim else int(counts)
 
 
 def _batches(

@@ -11,7 +11,8 @@ from models.console import Progress
 from models.cost import inference_cost
 from models.errors import BadInput, CheckFailed
 from models.files import atomic, sha256, write_json
-from training.evaluate import evaluate
+from training.data import RadioMLData
+from training.evaluate import BATCH, evaluate
 from training.structured import parameters
 
 KEPT = ("seed", "command", "frames", "epochs", "wall_seconds", "device")
@@ -51,11 +52,13 @@ def add(
     config = loaded.config.changed(name=name)  # as `checkpoints.load` names it
     if missing := [key for key in ("data_label", *KEPT) if key not in loaded.info]:
         raise BadInput(f"{path} does not say its {', '.join(missing)}; train it with `aaronnet`")
+    frames = RadioMLData(data, BATCH)
+    frames.setup("test")  # before the cost, which takes seconds
     cost = inference_cost(loaded)
     largest = zoo.LARGEST_SCORE.get(name)
     if largest is not None and cost.score > largest:
         raise CheckFailed(f"{name} may cost {largest} at most, and {path} costs {cost.score:.6f}")
-    measured = evaluate(loaded, data, device=device, progress=progress)
+    measured = evaluate(loaded, frames, device=device, progress=progress)
     card = {
         "name": name,
         "config": config.to_dict(),

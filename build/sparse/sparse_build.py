@@ -37,7 +37,7 @@ def build_sparse(
     clock: float | None = None,
     frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
-) -> BuildResult:
+) -> BuildResult[SparseReport]:
     """Build a sparse accelerator and its package.
 
     Args:

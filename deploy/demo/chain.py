@@ -4,7 +4,7 @@ Every result is labelled with the data it came from. A network trained for two m
 is there to show that each stage feeds the next, not to compete.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from build.boards import find_board
+from build.build_report import DenseReport
 from build.finished import open_build, record_simulation
 from build.flow import build
 from build.simulation.against_network import check, simulate_build
 from deploy.board.radioml import SNRS, data_label
-from deploy.board.records import read_json, record
-from deploy.demo.demo_report import write_report
+from deploy.board.records import read_json, to_json
+from deploy.demo.demo_report import DemoReport, Device, Measured, Settings, write_report
 from deploy.demo.journal import Journal
 from deploy.doctor import tools
 from models import checkpoint as checkpoints
@@ -27,45 +28,17 @@ from models.cost import inference_cost
 from models.errors import BadInput
 from models.export import export
 from models.files import writable_folder, write_json
-from models.fuse import to_hardware
-from training.data import RadioMLData, calibration_frames
+from training.data import RadioMLData
 from training.evaluate import evaluate
 from training.module import Recipe
 from training.prune import pruned
-from training.synthesis import write_dataset
+from training.quantize import quantize
+from training.synthesis import Written, write_dataset
 from training.train import train
 
 CALIBRATION_FRAMES = 1024
 VERIFIED_PER_SNR = 2  # after each step of the build
 DEVICE_PER_SNR = 20
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the demo does; the defaults take about five minutes on two cores.
-
-    Attributes:
-        model: configuration to train.
-        frames_per_cell: of each of the 24 x 26 (modulation, SNR).
-        min_snr: dB; nothing can be learned in two minutes from frames below.
-        float_epochs, quantized_epochs: of training.
-        prune: share of the weights that one pruning step removes.
-        retrain_epochs: after pruning.
-        block_bits: bits between the blocks in the hardware form.
-        board: FINN+'s name of it.
-        seed: of the data and the training.
-    """
-
-    model: str = "aaronnet32"
-    frames_per_cell: int = 64
-    min_snr: int = 0
-    float_epochs: int = 5
-    quantized_epochs: int = 4
-    prune: float = 0.4
-    retrain_epochs: int = 2
-    block_bits: int = 8
-    board: str = "ZCU104"
-    seed: int = 2018
 
 
 class Demo:
@@ -80,7 +53,7 @@ class Demo:
         self.model = folder / "hardware.onnx"
         self.build = folder / "build"
 
-    def synthesise(self) -> dict[str, Any]:
+    def synthesise(self) -> Written:
         """Write frames in RadioML's own layout."""
         with Bar("synthesising frames") as told:
             return write_dataset(
@@ -90,7 +63,7 @@ class Demo:
                 progress=told,
             )
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> Measured:
         """Train in floating point first, then quantized: most of the accuracy for the time."""
         epochs = self.settings.float_epochs + self.settings.quantized_epochs
         recipe = Recipe(
@@ -98,32 +71,34 @@ class Demo:
         )
         config = named_config(self.settings.model)
         train(config, self._frames(), self.trained.parent, recipe, seed=self.settings.seed)
-        return self._scored(self.trained)
+        return self._measured(self.trained)
 
-    def prune(self) -> dict[str, Any]:
+    def prune(self) -> Measured:
         """Remove the smallest weights of all layers, once, and train the rest again."""
         start = pruned(checkpoints.load(self.trained), self.settings.prune)
         recipe = Recipe(self.settings.retrain_epochs, lr=0.002, t0=0)
         train(start, self._frames(), self.pruned.parent, recipe, seed=self.settings.seed)
-        return self._scored(self.pruned)
+        return self._measured(self.pruned)
 
-    def quantize(self) -> dict[str, Any]:
+    def quantize(self) -> Measured:
         """Make the form that dataflow hardware can run, calibrated on training frames."""
-        frames = self._frames()
-        frames.setup()
-        chosen = calibration_frames(frames, CALIBRATION_FRAMES, self.settings.seed)
-        hardware = to_hardware(checkpoints.load(self.pruned), self.settings.block_bits, chosen)
-        checkpoints.save(self.hardware, hardware.network, hardware.config, hardware.info)
+        made = quantize(
+            *(checkpoints.load(self.pruned), self._frames(), self.hardware),
+            self.settings.block_bits,
+            frames=CALIBRATION_FRAMES,
+            seed=self.settings.seed,
+        )
         export(checkpoints.load(self.hardware), self.model)
-        return self._scored(self.hardware)
+        return Measured(made.kept.evaluation, inference_cost(made.kept.checkpoint))
 
-    def compile(self) -> dict[str, Any]:
+    def compile(self) -> DenseReport:
         """Build HDL with FINN+, comparing the graph with the network after every step."""
         x, _, _ = self.test_frames(per_snr=VERIFIED_PER_SNR)
-        built = build(self.hardware, self.settings.board, self.build, to="hdl", frames=x.numpy())
-        return built.report.to_dict()
+        return build(
+            *(self.hardware, self.settings.board, self.build), to="hdl", frames=x.numpy()
+        ).report
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Device:
         """Run the accelerator's RTL on test frames, cycle by cycle, in place of a board.
 
         Raises:
@@ -135,13 +110,12 @@ class Demo:
             found = simulate_build(opened, x.numpy(), y.numpy(), advance=progress.advance)
         check(found)
         record_simulation(opened, found)
-        facts = found.to_dict()
-        kept = ("frames", "mismatches", "accuracy", "cycles_per_frame", "latency_us", "clock_mhz")
-        return {
-            "device": "the accelerator's RTL, simulated with Verilator, in place of a board",
-            "data": data_label(self.data),
-            **{key: facts[key] for key in (*kept, "fps_at_clock", "simulated_frames_per_second")},
-        }
+        kept = {field.name for field in fields(Device)} - {"device", "data"}
+        return Device(
+            device="the accelerator's RTL, simulated with Verilator, in place of a board",
+            data=data_label(self.data),
+            **{name: getattr(found, name) for name in kept},
+        )
 
     def test_frames(self, per_snr: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw `per_snr` frames of the test split at each SNR: (x, y, snr)."""
@@ -157,15 +131,14 @@ class Demo:
     def _frames(self) -> RadioMLData:
         return RadioMLData(self.data, 256, min_snr=self.settings.min_snr, seed=self.settings.seed)
 
-    def _scored(self, path: Path) -> dict[str, Any]:
-        """Return accuracy and cost of a checkpoint."""
+    def _measured(self, path: Path) -> Measured:
         loaded = checkpoints.load(path)
         with Bar(f"testing {loaded.config.name}") as told:
             accuracy = evaluate(loaded, self.data, progress=told)
-        return {"accuracy": accuracy.to_dict(), "cost": inference_cost(loaded).to_dict()}
+        return Measured(accuracy, inference_cost(loaded))
 
 
-def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
+def run_demo(folder: Path, settings: Settings) -> DemoReport:
     """Run all steps that are not finished yet and write report.json and report.html.
 
     Raises:
@@ -173,7 +146,6 @@ def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
             unknown, or there is no compiler; nothing is touched then.
         CheckFailed: the accelerator disagrees with the network.
     """
-    s = asdict(settings)
     named_config(settings.model)
     find_board(settings.board)
     for finding in tools():
@@ -184,53 +156,46 @@ def run_demo(folder: Path, settings: Settings) -> dict[str, Any]:
     demo = Demo(folder, settings)
 
     def chosen(*names: str) -> dict[str, Any]:
-        return {name: s[name] for name in names}
+        return {name: getattr(settings, name) for name in names}
 
-    data = journal.step(
-        "synthesise data", chosen("frames_per_cell", "seed"), [demo.data], demo.synthesise
+    recipe = chosen("model", "min_snr", "float_epochs", "quantized_epochs")
+    report = DemoReport(
+        settings=settings,
+        data=journal.step(
+            *("synthesise data", Written, chosen("frames_per_cell", "seed"), [demo.data]),
+            demo.synthesise,
+        ),
+        networks={
+            "trained": journal.step("train", Measured, recipe, [demo.trained], demo.train),
+            "pruned": journal.step(
+                *("prune", Measured, chosen("prune", "retrain_epochs"), [demo.pruned]), demo.prune
+            ),
+            "hardware form": journal.step(
+                *("quantize", Measured, chosen("block_bits"), [demo.hardware, demo.model]),
+                demo.quantize,
+            ),
+        },
+        build=journal.step("build", DenseReport, chosen("board"), [demo.build], demo.compile),
+        device=journal.step("simulate", Device, {"frames_per_snr": DEVICE_PER_SNR}, [], demo.run),
+        seconds=journal.seconds,
     )
-    trained = journal.step(
-        "train",
-        chosen("model", "min_snr", "float_epochs", "quantized_epochs"),
-        [demo.trained],
-        demo.train,
-    )
-    pruned_facts = journal.step(
-        "prune", chosen("prune", "retrain_epochs"), [demo.pruned], demo.prune
-    )
-    hardware = journal.step(
-        "quantize", chosen("block_bits"), [demo.hardware, demo.model], demo.quantize
-    )
-    built = journal.step("build", chosen("board"), [demo.build], demo.compile)
-    device = journal.step("simulate", {"frames_per_snr": DEVICE_PER_SNR}, [], demo.run)
-    report = {
-        "settings": s,
-        "data": data,
-        "networks": {"trained": trained, "pruned": pruned_facts, "hardware form": hardware},
-        "build": built,
-        "device": device,
-        "seconds": journal.seconds,
-    }
-    write_json(folder / "report.json", report)
+    write_json(folder / "report.json", to_json(report))
     write_report(folder / "report.html", report)
     return report
 
 
 def _claim(folder: Path, settings: Settings) -> None:
     """Make sure that what is in `folder` belongs to a demo of these settings."""
-    path = folder / "settings.json"
+    path, wanted = folder / "settings.json", asdict(settings)
     if folder.is_dir() and any(folder.iterdir()):
         try:
-            facts = read_json(path)
-            if facts.keys() != asdict(settings).keys():
-                raise ValueError("it says something else")
-            found = record(Settings, facts)
-        except (BadInput, ValueError) as error:
-            raise BadInput(
-                f"{folder} is neither empty nor a demo's; choose another with --out"
-            ) from error
-        if found != settings:
+            found = read_json(path)
+        except BadInput:
+            found = {}
+        if found.keys() != wanted.keys():
+            raise BadInput(f"{folder} is neither empty nor a demo's; choose another with --out")
+        if found != wanted:
             raise BadInput(
                 f"{folder} holds a demo with other settings; delete it or choose another with --out"
             )
-    write_json(writable_folder(folder) / "settings.json", asdict(settings))
+    write_json(writable_folder(folder) / path.name, wanted)

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deploy.board.records import read_json, record, to_json
 from models.errors import BadInput
 from models.files import write_json
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Done:
 class Journal:
     """Steps run in order; one that is finished, on unchanged grounds, is not run again.
 
-    A step's grounds are its settings and those of all steps before it. Its facts are plain types
-    and are kept in the journal's file, written whole after each step.
+    A step's grounds are its settings and those of all steps before it. What it found is a record
+    and is kept in the journal's file, written whole after each step.
 
     Args:
         path: the journal's JSON file; one that cannot be read counts as none.
@@ -46,32 +48,39 @@ class Journal:
     def step(
         self,
         name: str,
+        kind: type[T],
         settings: dict[str, Any],
         outputs: Sequence[Path],
-        run: Callable[[], dict[str, Any]],
-    ) -> dict[str, Any]:
-        """Return the step's facts, from `run()` or, when it is finished already, the journal.
+        run: Callable[[], T],
+    ) -> T:
+        """Return what the step found, from `run()` or, when it is finished already, the journal.
 
         Args:
             name: unique; also what is shown.
+            kind: a dataclass that `deploy.board.records` can read.
             settings: plain types that decide the result.
             outputs: files or folders that must still exist for a finished step to count.
-            run: does the work and returns the facts.
+            run: does the work.
         """
         text = json.dumps([self._grounds, name, settings], sort_keys=True)
         self._grounds = hashlib.sha256(text.encode()).hexdigest()
         done = self._done.get(name)
         if done and done.grounds == self._grounds and all(path.exists() for path in outputs):
-            self.say(f"{name}: reused from an earlier run ({done.seconds:.0f} s then)")
-            return done.facts
+            try:
+                found = record(kind, done.facts)
+            except ValueError as error:
+                self.say(f"{name}: what {self.path} says of it is damaged: {error}")
+            else:
+                self.say(f"{name}: reused from an earlier run ({done.seconds:.0f} s then)")
+                return found
         self.say(f"{name} ...")
         start = time.perf_counter()
-        facts = run()
+        found = run()
         seconds = time.perf_counter() - start
-        self._done[name] = Done(self._grounds, seconds, facts)
+        self._done[name] = Done(self._grounds, seconds, to_json(found))
         write_json(self.path, to_json(self._done))
         self.say(f"{name}: done in {seconds:.0f} s")
-        return facts
+        return found
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from deploy.demo.chain import Settings, run_demo
+from deploy.demo.chain import run_demo
+from deploy.demo.demo_report import Settings
 from models.errors import BadInput
 from models.published import RESULTS
 

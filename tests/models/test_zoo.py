@@ -81,6 +81,7 @@ def test_what_costs_too_much_or_hides_its_origin_is_refused(trained, tmp_path, m
     monkeypatch.setattr(
         "training.zoo.inference_cost", lambda checkpoint: Cost(0.5, 0, 0, 0, 0, (), ())
     )
+    write_dataset(tmp_path / "data.h5", 2, 7, jobs=1)
     with pytest.raises(CheckFailed, match="0.0157 at most"):
         add(trained, "aaronnet32++", tmp_path / "data.h5", folder=tmp_path / "zoo")
     with pytest.raises(BadInput, match="no name"):
@@ -90,6 +91,12 @@ def test_what_costs_too_much_or_hides_its_origin_is_refused(trained, tmp_path, m
     with pytest.raises(BadInput, match="does not say its data_label"):
         add(trained, "mine", tmp_path / "data.h5", folder=tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()
+
+
+def test_the_data_is_looked_at_before_the_cost_is_counted(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.zoo.inference_cost", lambda checkpoint: pytest.fail("counted"))
+    with pytest.raises(BadInput, match=r"nosuch\.h5 does not exist"):
+        add(trained, "mine", tmp_path / "nosuch.h5", folder=tmp_path / "zoo")
 
 
 def test_the_zoos_own_cards_fit_their_checkpoints():

@@ -28,11 +28,11 @@ def python(code: str, **options) -> subprocess.Popen:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     path = tmp_path_factory.mktemp("synthesis") / "synthetic.h5"
-    facts = write_dataset(path, BLOCK + 10, seed=3, jobs=1, snrs=SNRS)
-    assert facts["frames"] == 24 * 3 * (BLOCK + 10)
-    assert facts["resumed_at"] == 0
-    assert facts["bytes"] == path.stat().st_size
-    assert facts["data_label"] == "synthetic (recipe 1, seed 3)"
+    written = write_dataset(path, BLOCK + 10, seed=3, jobs=1, snrs=SNRS)
+    assert written.frames == 24 * 3 * (BLOCK + 10)
+    assert written.resumed_at == 0
+    assert written.bytes == path.stat().st_size
+    assert written.data_label == "synthetic (recipe 1, seed 3)"
     return path
 
 
@@ -102,8 +102,8 @@ write_dataset({str(path)!r}, {BLOCK + 10}, 3, jobs=2, snrs={SNRS},
     assert not path.exists()
     with journal.open("a") as file:
         file.write("14")  # half of a number: the line has no end
-    facts = write_dataset(path, BLOCK + 10, 3, snrs=SNRS)
-    assert 0 < facts["resumed_at"] < facts["frames"]
+    written = write_dataset(path, BLOCK + 10, 3, snrs=SNRS)
+    assert 0 < written.resumed_at < written.frames
     assert sha256(path) == sha256(reference)
     assert [left.name for left in tmp_path.iterdir()] == ["killed.h5"]
 
@@ -117,9 +117,9 @@ def test_interrupted_by_the_user_it_can_go_on(reference, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_dataset(path, BLOCK + 10, 3, snrs=SNRS, progress=stop)
-    facts = write_dataset(path, BLOCK + 10, 3, snrs=SNRS)
+    written = write_dataset(path, BLOCK + 10, 3, snrs=SNRS)
     assert sha256(path) == sha256(reference)
-    assert facts["resumed_at"] > 0
+    assert written.resumed_at > 0
 
 
 def test_another_plan_starts_anew(tmp_path):
@@ -129,7 +129,7 @@ def test_another_plan_starts_anew(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_dataset(tmp_path / "a.h5", 2, 3, snrs=[0], progress=stop)
-    assert write_dataset(tmp_path / "a.h5", 2, 4, snrs=[0])["resumed_at"] == 0
+    assert write_dataset(tmp_path / "a.h5", 2, 4, snrs=[0]).resumed_at == 0
     write_dataset(tmp_path / "b.h5", 2, 4, snrs=[0])
     assert sha256(tmp_path / "a.h5") == sha256(tmp_path / "b.h5")
 

@@ -1,28 +1,30 @@
 """Accuracy, cost and sparsity of networks, as PNG bytes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
 from models import published
+from models.published import Scored
+from training.evaluate import Evaluation
 from training.pictures.canvas import WIDTH, one_plot, png
+from training.sparsity import Sparsity
 
 
-def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> bytes:
+def accuracy_over_snr(results: Mapping[str, Evaluation], data: str) -> bytes:
     """Draw accuracy over SNR.
 
     Args:
-        results: what `training.evaluate.evaluate` returned, by name.
+        results: by name.
         data: label of the frames.
     """
     figure, axes = one_plot(4.8)
-    for name, facts in results.items():
-        share = [np.nan if a is None else 100 * a for a in facts["accuracy_per_snr"]]
-        label = f"{name} ({facts['accuracy']:.1%})"
-        axes.plot(facts["snrs"], share, marker="o", markersize=3, label=label)
+    for name, measured in results.items():
+        share = [np.nan if a is None else 100 * a for a in measured.accuracy_per_snr]
+        label = f"{name} ({measured.accuracy:.1%})"
+        axes.plot(measured.snrs, share, marker="o", markersize=3, label=label)
     for (name, curve), style in zip(published.CURVES.items(), (":", "--", "-."), strict=True):
         axes.plot(
             *(published.CURVE_SNRS, [100 * share for share in curve], style),
@@ -36,12 +38,11 @@ def accuracy_over_snr(results: Mapping[str, Mapping[str, Any]], data: str) -> by
     return png(figure)
 
 
-def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw how many times cheaper than VGG10 each network is; `rows` have name and compression."""
+def compression(rows: Sequence[Scored]) -> bytes:
+    """Draw how many times cheaper than VGG10 each network is."""
     figure, axes = one_plot(0.6 + 0.42 * len(rows))
-    names = [row["name"] for row in rows]
-    ratios = [row["compression"] for row in rows]
-    bars = axes.barh(names, ratios, color="tab:blue")
+    ratios = [1 / row.score if row.score else np.nan for row in rows]
+    bars = axes.barh([row.network for row in rows], ratios, color="tab:blue")
     axes.bar_label(bars, [f"{ratio:.1f}x" for ratio in ratios], padding=3)
     axes.invert_yaxis()
     axes.margins(x=0.12)
@@ -49,33 +50,24 @@ def compression(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return png(figure)
 
 
-def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
+def accuracy_over_cost(rows: Sequence[Scored], data: str) -> bytes:
     """Draw accuracy over official cost, circles as large as there are weights.
 
     Args:
-        rows: dicts with `name`, `accuracy`, `score`, `nonzero_weights`.
+        rows: ours.
         data: label of the frames they were tested on.
     """
     figure, axes = one_plot(5.2)
-    theirs: list[dict[str, Any]] = [
-        {
-            "name": row.network,
-            "accuracy": row.accuracy,
-            "score": row.score,
-            "nonzero_weights": row.nonzero_weights,
-        }
-        for row in published.RESULTS
-    ]
-    groups: tuple[tuple[Sequence[Mapping[str, Any]], str, str, Sequence[object]], ...] = (
-        (theirs, "lightgrey", published.DATA_LABEL, "abcdefghijklmnopqrstuvwxyz"),
+    groups: tuple[tuple[Sequence[Scored], str, str, Sequence[object]], ...] = (
+        (published.RESULTS, "lightgrey", published.DATA_LABEL, "abcdefghijklmnopqrstuvwxyz"),
         (rows, "tab:blue", f"on {data}", range(1, len(rows) + 1)),
     )
     handles: list[Artist] = []
     for points, colour, label, keys in groups:
         axes.scatter(
-            [point["score"] for point in points],
-            [100 * point["accuracy"] for point in points],
-            s=[point["nonzero_weights"] / 60 for point in points],
+            [point.score for point in points],
+            [100 * point.accuracy for point in points],
+            s=[point.nonzero_weights / 60 for point in points],
             color=colour,
             edgecolor="black",
             linewidth=0.6,
@@ -85,10 +77,10 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
         for key, point in zip(keys, points, strict=False):
             # Names would lie upon each other: a key here, its name in the legend. Ours stand
             # to the right of their circles, the published ones below.
-            away = np.sqrt(point["nonzero_weights"] / 60) / 2 + 6
+            away = np.sqrt(point.nonzero_weights / 60) / 2 + 6
             axes.annotate(
                 str(key),
-                (point["score"], 100 * point["accuracy"]),
+                (point.score, 100 * point.accuracy),
                 xytext=(away, 0) if points is rows else (0, -away),
                 textcoords="offset points",
                 ha="center",
@@ -97,7 +89,7 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
                 fontweight="bold" if points is rows else "normal",
                 color="black" if points is rows else "dimgrey",
             )
-            handles.append(Line2D([], [], linestyle="", label=f"{key}  {point['name']}"))
+            handles.append(Line2D([], [], linestyle="", label=f"{key}  {point.network}"))
     axes.set(
         xscale="log",
         xlabel="official inference cost (VGG10 w8a8 = 1); circle area: nonzero weights",
@@ -112,13 +104,13 @@ def accuracy_over_cost(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
     return png(figure)
 
 
-def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
-    """Draw the confusion matrix of `evaluate`'s facts, over all SNRs, rows summing to 100 %."""
-    counts = np.array(facts["confusion"], float)
+def confusion_matrix(measured: Evaluation, name: str | None = None) -> bytes:
+    """Draw the confusion matrix over all SNRs, rows summing to 100 %; `name`: the network's."""
+    counts = np.array(measured.confusion, float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = one_plot(WIDTH * 0.86)
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-    names = facts["classes"]
+    names = measured.classes
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     for y, x in np.argwhere(share >= 0.05):
@@ -129,18 +121,18 @@ def confusion_matrix(facts: Mapping[str, Any]) -> bytes:
     axes.set(
         xlabel="predicted",
         ylabel="true",
-        title=f"{facts['network']}, {facts['accuracy']:.1%}, all SNRs, on {facts['data']}",
+        title=f"{name or measured.network}, {measured.accuracy:.1%}, all SNRs, on {measured.data}",
     )
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     return png(figure)
 
 
-def sparsity(layers: Sequence[Mapping[str, Any]], name: str) -> bytes:
-    """Draw each layer's nonzero weights and zeros; `layers` have name, weights and nonzero."""
+def sparsity(layers: Sequence[Sparsity], name: str) -> bytes:
+    """Draw each layer's nonzero weights and zeros; `name`: the network's."""
     figure, axes = one_plot(0.8 + 0.26 * len(layers))
-    names = [layer["name"] for layer in layers]
-    nonzero = np.array([layer["nonzero"] for layer in layers])
-    weights = np.array([layer["weights"] for layer in layers])
+    names = [layer.name for layer in layers]
+    nonzero = np.array([layer.nonzero for layer in layers])
+    weights = np.array([layer.weights for layer in layers])
     axes.barh(names, nonzero, color="tab:blue", label="nonzero")
     bars = axes.barh(names, weights - nonzero, left=nonzero, color="lightgrey", label="zero")
     axes.bar_label(

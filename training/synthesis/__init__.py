@@ -7,6 +7,6 @@ batch-norm statistics of their first layers); what its frames are worth is measu
 """
 
 from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block, synthesise
-from training.synthesis.writer import write_dataset
+from training.synthesis.writer import Written, write_dataset
 
-__all__ = ["BLOCK", "RECIPE_VERSION", "block", "synthesise", "write_dataset"]
+__all__ = ["BLOCK", "RECIPE_VERSION", "Written", "block", "synthesise", "write_dataset"]

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from deploy.board.radioml import (
     checksums,
     labels_checksum,
 )
+from deploy.board.records import to_json
 from models.console import Progress
 from models.errors import BadInput
 from models.files import regular_target, writable_folder
@@ -41,6 +43,24 @@ _RESERVE = 64 << 20  # bytes left free on the disk, for whatever else runs there
 _SYNC_EVERY = 1024  # blocks between two entries of the journal, half a gigabyte
 
 
+@dataclass(frozen=True)
+class Written:
+    """A data set that was written; `resumed_at` frames of it were found done."""
+
+    path: str
+    frames: int
+    bytes: int
+    resumed_at: int
+    seed: int
+    frames_per_cell: int
+    recipe_version: int
+    data_label: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return to_json(self)
+
+
 def write_dataset(
     path: str | Path,
     frames_per_cell: int = 4096,
@@ -51,7 +71,7 @@ def write_dataset(
     compress: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Written:
     """Write a synthetic data set in the layout, order and types of RadioML 2018.01A.
 
     The bytes depend on `frames_per_cell`, `seed`, `snrs` and the NumPy version only, and frame i
@@ -68,9 +88,6 @@ def write_dataset(
             while. None leaves the frames as they are, which reads fastest.
         overwrite: replace a finished file at `path`.
         progress: told about every written block.
-
-    Returns:
-        Facts: path, frames, bytes, resumed_at (frames found done), seed, recipe_version.
 
     Raises:
         BadInput: bad arguments, `path` exists, is being written by another process or cannot be
@@ -114,16 +131,16 @@ def write_dataset(
         else:
             partial.unlink(missing_ok=True)
         raise BadInput(problem) from error
-    return {
-        "path": str(path),
-        "frames": frames,
-        "bytes": path.stat().st_size,
-        "resumed_at": resumed_at,
-        "seed": seed,
-        "frames_per_cell": frames_per_cell,
-        "recipe_version": RECIPE_VERSION,
-        "data_label": _label(plan),
-    }
+    return Written(
+        path=str(path),
+        frames=frames,
+        bytes=path.stat().st_size,
+        resumed_at=resumed_at,
+        seed=seed,
+        frames_per_cell=frames_per_cell,
+        recipe_version=RECIPE_VERSION,
+        data_label=_label(plan),
+    )
 
 
 def _label(plan: dict[str, Any]) -> str:
