@@ -4,12 +4,13 @@ from onnx import NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 
 from build.checks import LAYERS, PASSING, QUANTIZERS
+from build.grid import common_factors, grid_of
 from models.errors import BadInput
 
 SCALING = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
 """With a constant: a layer's bias and scale, which thresholds absorb."""
 
-KNOWN = (*LAYERS, *PASSING, *QUANTIZERS, *SCALING, "Relu")
+KNOWN = ("Concat", *LAYERS, *PASSING, *QUANTIZERS, *SCALING, "Relu")
 
 ADVICE = {
     "ArgMax": "leave it out, the accelerator finds the largest itself",
@@ -66,7 +67,7 @@ def check_buildable(model: ModelWrapper, name: str) -> None:
 def _problem(model: ModelWrapper, node: NodeProto, streams: list[str]) -> str:
     """Return why there is no hardware for a node and what to change; empty if there is."""
     if len(streams) > 1:
-        return "it joins two branches; write the network as one straight line of layers"
+        return _join_problem(model, node, streams)
     if node.op_type not in KNOWN:
         return f"there is no hardware for it; {ADVICE.get(node.op_type, 'replace it')}"
     if not streams:
@@ -91,6 +92,31 @@ def _problem(model: ModelWrapper, node: NodeProto, streams: list[str]) -> str:
         item not in streams and model.get_initializer(item) is None for item in node.input
     ):
         return "its other operand is no constant"
+    return ""
+
+
+def _join_problem(model: ModelWrapper, node: NodeProto, streams: list[str]) -> str:
+    """Return why branches cannot be joined like this and what to change; empty if they can."""
+    if node.op_type not in ("Add", "Concat"):
+        return "branches can be added and concatenated only"
+    if len(set(streams)) < len(node.input):
+        return "its operands must be different branches"
+    shapes = [model.get_tensor_shape(name) for name in streams]
+    axis = next((item.i for item in node.attribute if item.name == "axis"), 1)
+    if node.op_type == "Add" and any(shape != shapes[0] for shape in shapes):
+        return f"it adds shapes {' and '.join(map(str, shapes))}; they must be the same"
+    if node.op_type == "Concat" and axis % len(shapes[0]) != 1:
+        return "concatenate channels (axis 1)"
+    grids = [grid_of(model, name) for name in streams]
+    for name, grid in zip(streams, grids, strict=True):
+        if grid is None:
+            return f"its operand {name} is no integer times one step; quantize it (QuantIdentity)"
+    steps = [grid.step for grid in grids if grid is not None]
+    if common_factors(list(steps)) is None:
+        return (
+            f"its branches have steps {' and '.join(f'{step:g}' for step in steps)}, which are to "
+            "each other as no small integers; share one quantizer between them"
+        )
     return ""
 
 

@@ -28,21 +28,24 @@ def check_quantized(model: ModelWrapper, name: str) -> None:
     for node in model.graph.node:
         if node.op_type not in LAYERS:
             continue
-        activation = quantizer_of(model, node.input[0])
-        if activation is None:
+        activations = quantizers_of(model, node.input[0])
+        if activations is None:
             raise BadInput(
                 f"{name}: {node.name} takes float activations, which dataflow hardware cannot "
                 "compute; quantize them (for an AaronNet: aaronnet quantize CHECKPOINT --bits 8)"
             )
         if quantizer_of(model, node.input[1]) is None:
             raise BadInput(f"{name}: the weights of {node.name} are floats; quantize them")
-        bits = model.get_initializer(activation.input[3])
-        if activation.op_type != "BipolarQuant" and (bits is None or bits.item() > WIDEST):
-            width = "an unknown number of" if bits is None else f"{bits.item():g}"
-            raise BadInput(
-                f"{name}: {activation.name} quantizes activations to {width} bits; FINN's "
-                f"thresholds take at most {WIDEST}"
-            )
+        for activation in activations:
+            if activation.op_type == "BipolarQuant":
+                continue
+            bits = model.get_initializer(activation.input[3])
+            if bits is None or bits.item() > WIDEST:
+                width = "an unknown number of" if bits is None else f"{bits.item():g}"
+                raise BadInput(
+                    f"{name}: {activation.name} quantizes activations to {width} bits; FINN's "
+                    f"thresholds take at most {WIDEST}"
+                )
 
 
 def quantizer_of(model: ModelWrapper, tensor: str) -> NodeProto | None:
@@ -61,3 +64,25 @@ def integers_of(model: ModelWrapper, quantizer: NodeProto) -> tuple[int, int]:
     if operator.get_nodeattr("signed"):
         return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
     return 0, 2**bits - 1 - narrow
+
+
+def joins(model: ModelWrapper, node: NodeProto) -> bool:
+    """Whether a node adds or concatenates streams: none of its operands is a constant."""
+    constant = any(model.get_initializer(name) is not None for name in node.input)
+    return node.op_type in ("Add", "Concat") and len(node.input) > 1 and not constant
+
+
+def quantizers_of(model: ModelWrapper, tensor: str) -> list[NodeProto] | None:
+    """Return the quantizers that a tensor comes from, of several branches; None if it is a float."""
+    node = model.find_producer(tensor)
+    while node is not None and node.op_type in PASSING:
+        node = model.find_producer(node.input[0])
+    if node is None or not joins(model, node):
+        return [node] if node is not None and node.op_type in QUANTIZERS else None
+    found: list[NodeProto] = []
+    for name in node.input:
+        branch = quantizers_of(model, name)
+        if branch is None:
+            return None
+        found += branch
+    return found

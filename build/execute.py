@@ -49,7 +49,8 @@ def trace(model: ModelWrapper, frames: np.ndarray) -> Iterator[tuple[NodeProto, 
     last_use = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
     for index, node in enumerate(model.graph.node):
         result = run_node(node, [values[name] for name in node.input if name])
-        values[output_of(node)] = result = _in_type(result, frames.dtype)
+        result = _in_type(result, frames.dtype)
+        values |= dict.fromkeys(node.output, result) | {output_of(node): result}
         yield node, result
         for name in node.input:
             if last_use.get(name) == index:

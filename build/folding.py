@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from finn.custom_op.fpgadataflow.concat import StreamingConcat
 from finn.custom_op.fpgadataflow.convolutioninputgenerator import ConvolutionInputGenerator
 from finn.custom_op.fpgadataflow.fmpadding import FMPadding
 from finn.custom_op.fpgadataflow.hwcustomop import HWCustomOp
@@ -127,6 +128,9 @@ def foldings(node: HWCustomOp) -> Iterator[Attributes]:
         yield from ({"SIMD": simd} for simd in divisors(node.get_nodeattr("NumChannels")))
     elif isinstance(node, LabelSelect):
         yield from ({"PE": pe} for pe in divisors(node.get_nodeattr("Labels")))
+    elif isinstance(node, StreamingConcat):
+        common = math.gcd(*node.get_nodeattr("ChannelsPerStream"))
+        yield from ({"SIMD": simd} for simd in divisors(common))
     elif "PE" in node.get_nodeattr_types():
         yield from ({"PE": pe} for pe in divisors(node.get_normal_output_shape()[-1]))
     else:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from finn.custom_op.fpgadataflow.concat import StreamingConcat
 from finn.custom_op.fpgadataflow.convolutioninputgenerator import ConvolutionInputGenerator
+from finn.custom_op.fpgadataflow.duplicatestreams import DuplicateStreams
 from finn.custom_op.fpgadataflow.elementwise_binary import ElementwiseBinaryOperation
 from finn.custom_op.fpgadataflow.fmpadding import FMPadding
 from finn.custom_op.fpgadataflow.hlsbackend import HLSBackend
@@ -124,6 +126,7 @@ STANDARD: dict[str, Callable[..., Array]] = {
     "Add": lambda attributes, x, y: x + y,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
+    "Concat": lambda attributes, *parts: np.concatenate(parts, axis=attributes["axis"]),
     "Conv": _conv,
     "Div": lambda attributes, x, y: x / y,
     "Flatten": lambda attributes, x: x.reshape(len(x), -1),
@@ -260,5 +263,7 @@ CUSTOM: dict[type[CustomOp], Callable[..., Array]] = {
     LabelSelect: _label_select,
     StreamingDataWidthConverter: lambda op, x: x,
     StreamingFIFO: lambda op, x: x,
+    DuplicateStreams: lambda op, x: x,
+    StreamingConcat: lambda op, *parts: np.concatenate(parts, axis=-1),
 }
 """Custom operators by class, their HLS and RTL variants included: node and inputs to the output."""

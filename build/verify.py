@@ -30,6 +30,7 @@ from build.execute import output_of, trace
 from build.staging import free_name
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
+from build.structure import in_order
 from models.errors import CheckFailed
 from models.files import atomic
 from models.quantizers import scaling_of
@@ -131,7 +132,8 @@ class Observation:
     """What a graph computes for some frames.
 
     Attributes:
-        quantizers: name and operator of each quantizer behind the input, in order.
+        quantizers: name and operator of each quantizer behind the input, in the order of the
+            structure.
         levels: int16 (N, C, positions) of each: counts of levels above the lowest.
         logits: float64 (N, classes).
         classes: int (N,), the graph's own where it ends in them, else of the logits.
@@ -159,12 +161,11 @@ def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
     source, final = model.graph.input[0].name, model.graph.output[0].name
     scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}").get("scale", 1.0)
     wanted = logit_tensor(model)
-    names, found = [], []
+    found: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     for node, value in trace(model, graph_input(model, frames)):
         if is_quantizer(node, constants.keys()) and node.input[0] != source:
-            names.append((node.name, node.op_type))
-            found.append(levels(node, value, constants).astype(np.int16))
+            found[node.output[0]] = levels(node, value, constants).astype(np.int16)
         if output_of(node) in (wanted, final):
             values[output_of(node)] = value
     logits = values[wanted].reshape(len(frames), -1) * scale
@@ -177,7 +178,13 @@ def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
         chosen = logits[np.arange(len(logits)), classes]
         rounding = TOLERANCE * np.abs(logits).max()
         classes = np.where(equal & (best >= chosen - rounding), classes, output)
-    return Observation(names, found, logits, classes)
+    quantizers = [node for node in in_order(model) if node.output[0] in found]
+    return Observation(
+        [(node.name, node.op_type) for node in quantizers],
+        [found[node.output[0]] for node in quantizers],
+        logits,
+        classes,
+    )
 
 
 def graph_logits(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """What a kernel must provide, and the stream words it reads and writes.
 
-A kernel is one SystemVerilog module with an AXI stream in and one out, plus a frozen dataclass of
-its parameters that derives from `Kernel`: module parameters, cycles, resources, a numpy reference
+A kernel is one SystemVerilog module with an AXI stream in and one out (or several: `Junction`), plus
+a frozen dataclass of its parameters that derives from `Kernel`: module parameters, cycles, resources, a numpy reference
 over stream words, and the image of its memory where it has one. `wrapper` turns it into the
 Verilog module that FINN's stitching and ours instantiate. To add a kernel (a sparse or a
 multiplier-free one, say): write both, list the class in tests/build/test_rtl.py's `KERNELS`, and
-give it a FINN custom op in `build/rtl/ops.py`.
+give it a FINN custom op in `build/rtl/ops.py`, listed in `build/rtl/registry.py`.
 """
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -93,7 +94,7 @@ class Kernel(ABC):
         """Input and output words of one frame."""
 
     @abstractmethod
-    def parameters(self) -> dict[str, int | str]:
+    def parameters(self) -> Mapping[str, int | str | Sequence[int]]:
         """Parameters of the SystemVerilog module, without INIT_FILE."""
 
     @abstractmethod
@@ -117,14 +118,68 @@ class Kernel(ABC):
         """Words of the constant memory."""
         return 0
 
+    @property
+    def inputs(self) -> tuple[Stream, ...]:
+        """Layouts of the words of all input streams."""
+        return (self.input,)
+
+    @property
+    def outputs(self) -> tuple[Stream, ...]:
+        """Layouts of the words of all output streams."""
+        return (self.output,)
+
+    @property
+    def loads(self) -> tuple[int, ...]:
+        """Words a frame of each input stream."""
+        return (self.words[0],)
+
+    @property
+    def yields(self) -> tuple[int, ...]:
+        """Words a frame of each output stream."""
+        return (self.words[1],)
+
+    def compute(
+        self, streams: Sequence[np.ndarray], memory: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        """Compute the words of all output streams from those of all input streams."""
+        return [self.reference(streams[0], memory)]
+
     def cycles(self) -> int:
-        """Clock cycles a frame when neither side stalls: one word a clock on the busier side."""
-        return max(self.words)
+        """Clock cycles a frame when no side stalls: one word a clock on the busiest."""
+        return max(*self.loads, *self.yields)
 
     @property
     def source(self) -> Path:
         """The kernel's SystemVerilog file."""
         return SOURCES / f"{self.module}.sv"
+
+
+class Junction(Kernel):
+    """A kernel of several streams: derive from it and say `inputs`, `outputs`, `loads`, `yields`
+    and `compute`.
+
+    The module's `idat` and `odat` hold the words of all streams side by side, the first lowest;
+    its handshakes are vectors.
+    """
+
+    @property
+    def input(self) -> Stream:
+        """Layout of the first stream's words."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Stream:
+        """Layout of the first output stream's words."""
+        return self.outputs[0]
+
+    @property
+    def words(self) -> tuple[int, int]:
+        """Words a frame of the busiest input and output."""
+        return max(self.loads), max(self.yields)
+
+    def reference(self, words: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
+        """Compute the first output of a junction with one input."""
+        return self.compute([words], memory)[0]
 
 
 def memory_image(layout: Stream, constants: np.ndarray) -> str:
@@ -148,42 +203,65 @@ def wrapper(kernel: Kernel, name: str, init_file: str = "") -> str:
     Verilog, because Vivado's block designs refuse a SystemVerilog module as a reference;
     TDATA padded to whole bytes; INIT_FILE a parameter, so that an instance can override it.
     """
-    source, sink = kernel.input, kernel.output
     values = [f".{key}({_literal(value)})" for key, value in kernel.parameters().items()]
     header = ""
     if kernel.memory is not None:
         header = f' #(\n\tparameter INIT_FILE = "{init_file}"\n)'
         values.append(".INIT_FILE(INIT_FILE)")
     parameters = ",\n\t\t".join(values)
-    padding = ""
-    if sink.width > sink.used_bits:
-        zeros = sink.width - sink.used_bits
-        padding = f"\n\tassign out0_V_TDATA[{sink.width - 1}:{sink.used_bits}] = {zeros}'d0;"
+    sides = {"in": kernel.inputs, "out": kernel.outputs}
+    buses = ":".join(f"{side}{i}_V" for side, all in sides.items() for i in range(len(all)))
+    ports = ",\n\n\t".join(
+        f"{forward:7} [{stream.width - 1}:0] {side}{i}_V_TDATA,\n"
+        f"\t{forward:7} {side}{i}_V_TVALID,\n"
+        f"\t{backward:7} {side}{i}_V_TREADY"
+        for side, forward, backward in (("in", "input", "output"), ("out", "output", "input"))
+        for i, stream in enumerate(sides[side])
+    )
+    padding = "".join(
+        f"\n\tassign out{i}_V_TDATA[{stream.width - 1}:{stream.used_bits}] = "
+        f"{stream.width - stream.used_bits}'d0;"
+        for i, stream in enumerate(kernel.outputs)
+        if stream.width > stream.used_bits
+    )
+
+    def pins(side: str) -> str:
+        streams = sides[side]
+        nets = {
+            "dat": [f"{side}{i}_V_TDATA[{s.used_bits - 1}:0]" for i, s in enumerate(streams)],
+            "vld": [f"{side}{i}_V_TVALID" for i in range(len(streams))],
+            "rdy": [f"{side}{i}_V_TREADY" for i in range(len(streams))],
+        }
+        return ", ".join(f".{side[0]}{pin}({_together(names)})" for pin, names in nets.items())
+
     return f"""module {name}{header} (
-	(* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF in0_V:out0_V, ASSOCIATED_RESET ap_rst_n" *)
+	(* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET ap_rst_n" *)
 	(* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 ap_clk CLK" *)
 	input   ap_clk,
 	(* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)
 	input   ap_rst_n,
 
-	input   [{source.width - 1}:0] in0_V_TDATA,
-	input   in0_V_TVALID,
-	output  in0_V_TREADY,
-
-	output  [{sink.width - 1}:0] out0_V_TDATA,
-	output  out0_V_TVALID,
-	input   out0_V_TREADY
+	{ports}
 );
 	{kernel.module} #(
 		{parameters}
 	) kernel (
 		.clk(ap_clk), .rst_n(ap_rst_n),
-		.idat(in0_V_TDATA[{source.used_bits - 1}:0]), .ivld(in0_V_TVALID), .irdy(in0_V_TREADY),
-		.odat(out0_V_TDATA[{sink.used_bits - 1}:0]), .ovld(out0_V_TVALID), .ordy(out0_V_TREADY)
+		{pins("in")},
+		{pins("out")}
 	);{padding}
 endmodule
 """
 
 
-def _literal(value: int | str) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(int(value))
+def _together(nets: list[str]) -> str:
+    """Return nets as one vector, the first lowest."""
+    return nets[0] if len(nets) == 1 else f"{{{', '.join(reversed(nets))}}}"
+
+
+def _literal(value: int | str | Sequence[int]) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    return _together([f"32'd{int(item)}" for item in value])

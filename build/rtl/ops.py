@@ -1,16 +1,10 @@
-"""FINN custom ops for the kernels, in FINN's own RTL domain.
-
-`register` puts them where FINN looks for RTL variants, replacing its Versal-only VVAU_rtl and its
-width converter. A saved model that holds such nodes needs `register` before it is used; importing
-`build.rtl.specialize` does it.
-"""
+"""FINN custom ops for the kernels, in FINN's own RTL domain; `build/rtl/registry.py` lists them."""
 
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from finn.custom_op.fpgadataflow import rtl as rtl_variants
 from finn.custom_op.fpgadataflow.elementwise_binary import ElementwiseAdd, ElementwiseMul
 from finn.custom_op.fpgadataflow.hwcustomop import HWCustomOp
 from finn.custom_op.fpgadataflow.labelselect import LabelSelect
@@ -20,7 +14,6 @@ from finn.custom_op.fpgadataflow.streamingdatawidthconverter import StreamingDat
 from finn.custom_op.fpgadataflow.vectorvectoractivation import VVAU
 from qonnx.core.datatype import BaseDataType
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.custom_op.registry import add_op_to_domain
 
 from build.rtl.kernel import Kernel, memory_image, read_memory_image, wrapper
 from build.rtl.kernels import (
@@ -76,17 +69,23 @@ class KernelOp(RTLBackend):
             self.abstract().execute_node(self, context, graph)
             return
         kernel, node = self.kernel(), self.onnx_node
-        words = context[node.input[0]].astype(np.int64).reshape(-1, kernel.input.lanes)
-        packed = [int.from_bytes(row.tobytes(), "little") for row in kernel.input.pack(words)]
-        io: dict[str, dict[str, list[int]]] = {"inputs": {"in0": packed}, "outputs": {"out0": []}}
+        io: dict[str, dict[str, list[int]]] = {"inputs": {}, "outputs": {}}
+        for index, (name, stream) in enumerate(zip(node.input, kernel.inputs, strict=False)):
+            words = context[name].astype(np.int64).reshape(-1, stream.lanes)
+            packed = [int.from_bytes(row.tobytes(), "little") for row in stream.pack(words)]
+            io["inputs"][f"in{index}"] = packed
+        io["outputs"] = {f"out{index}": [] for index in range(len(kernel.outputs))}
         simulator = self.get_rtlsim()
         self.reset_rtlsim(simulator)
         self.rtlsim_multi_io(simulator, io)
         self.close_rtlsim(simulator)
-        size = kernel.output.width // 8
-        data = b"".join(int(word).to_bytes(size, "little") for word in io["outputs"]["out0"])
-        result = kernel.output.unpack(np.frombuffer(data, np.uint8).reshape(-1, size))
-        context[node.output[0]] = result.astype(np.float32).reshape(self.get_normal_output_shape())
+        for index, (name, stream) in enumerate(zip(node.output, kernel.outputs, strict=True)):
+            size = stream.width // 8
+            found = io["outputs"][f"out{index}"]
+            data = b"".join(int(word).to_bytes(size, "little") for word in found)
+            result = stream.unpack(np.frombuffer(data, np.uint8).reshape(-1, size))
+            shape = self.get_normal_output_shape(index)
+            context[name] = result.astype(np.float32).reshape(shape)
 
     def generate_hdl(self, model: ModelWrapper, fpgapart: str, clk: float) -> None:
         """Write the wrapper, the kernel's source and the constant memory to the node's folder."""
@@ -339,21 +338,3 @@ class ChannelMul_rtl(ChannelOp, ElementwiseMul):  # noqa: N801
 def _data_and_constant(node: Any) -> tuple[int, int]:
     """Return which input is the stream and which the constant."""
     return (0, 1) if node.get_nodeattr("lhs_style") == "input" else (1, 0)
-
-
-KERNEL_OPS: dict[str, type[KernelOp]] = {
-    "VVAU": VVAU_rtl,
-    "Pool": Pool_rtl,
-    "LabelSelect": LabelSelect_rtl,
-    "StreamingDataWidthConverter": StreamingDataWidthConverter_rtl,
-    "ElementwiseAdd": ChannelAdd_rtl,
-    "ElementwiseMul": ChannelMul_rtl,
-}
-"""FINN's abstract op -> the op of our kernel."""
-
-
-def register() -> None:
-    """Make FINN and QONNX find the kernels' ops; repeating it does no harm."""
-    for op in KERNEL_OPS.values():
-        rtl_variants.custom_op[op.__name__] = op
-        add_op_to_domain(RTL_DOMAIN, op)

@@ -11,7 +11,8 @@ from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.general import GiveUniqueNodeNames
 
-from build.rtl.ops import KERNEL_OPS, RTL_DOMAIN, KernelOp, register
+from build.rtl.ops import RTL_DOMAIN, KernelOp
+from build.rtl.registry import KERNEL_OPS, register
 
 register()
 
@@ -30,14 +31,14 @@ class UseKernels(Transformation):
         """Replace the nodes; run once."""
         changed = False
         for index, node in enumerate(model.graph.node):
-            op = _kernel_op(node)
-            if op is None:
-                continue
-            if op.obstacle(getCustomOp(node), model):
+            candidates = _kernel_ops(node)
+            able = [op for op in candidates if not op.obstacle(getCustomOp(node), model)]
+            if not able:
                 # FINN takes any registered RTL variant of a simple layer without asking.
-                if op.__name__ == f"{node.op_type}_rtl":
+                if f"{node.op_type}_rtl" in [op.__name__ for op in candidates]:
                     getCustomOp(node).set_nodeattr("preferred_impl_style", "hls")
                 continue
+            op = able[0]
             replaced = helper.make_node(
                 op.__name__, node.input, node.output, name=node.name, domain=RTL_DOMAIN
             )
@@ -119,16 +120,15 @@ def hls_nodes(model: ModelWrapper) -> dict[str, str]:
     left = {}
     for node in model.graph.node:
         if node.domain == HLS_DOMAIN:
-            op = _kernel_op(node)
-            reason = op.obstacle(getCustomOp(node), model) if op else ""
-            left[node.name] = reason or f"there is no RTL kernel for {node.op_type}"
+            reasons = [op.obstacle(getCustomOp(node), model) for op in _kernel_ops(node)]
+            left[node.name] = "; ".join(reasons) or f"there is no RTL kernel for {node.op_type}"
     return left
 
 
-def _kernel_op(node: NodeProto) -> type[KernelOp] | None:
-    """Return our op for an abstract or HLS node, if there is one."""
+def _kernel_ops(node: NodeProto) -> tuple[type[KernelOp], ...]:
+    """Return our ops that may do an abstract or HLS node."""
     if node.domain == ABSTRACT_DOMAIN:
-        return KERNEL_OPS.get(node.op_type)
+        return KERNEL_OPS.get(node.op_type, ())
     if node.domain == HLS_DOMAIN:
-        return KERNEL_OPS.get(node.op_type.removesuffix("_hls"))
-    return None
+        return KERNEL_OPS.get(node.op_type.removesuffix("_hls"), ())
+    return ()

@@ -15,8 +15,9 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.rtl.kernel import Stream
-from build.rtl.ops import RTL_DOMAIN, register
+from build.rtl.ops import RTL_DOMAIN
 from build.rtl.patches import patched, rtllib
+from build.rtl.registry import register
 from build.simulation.verilate import Design, Port
 from models.errors import BadInput
 

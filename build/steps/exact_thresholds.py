@@ -18,9 +18,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 
-from build.checks import LAYERS, PASSING, QUANTIZERS, quantizer_of
+from build.checks import LAYERS, PASSING, QUANTIZERS, joins, quantizer_of
 from build.execute import run_node
+from build.grid import grid_of
 from build.layout import graph_after
+from build.steps.branches import channels_last_joins, scales_past_joins
+from build.structure import in_order
 
 SOURCE = "step_integer_input"
 """The exported model with integer input, as the builder saves it after our first step."""
@@ -30,8 +33,8 @@ class _Rewrite(Transformation):
     """Replace the thresholds of every quantizer.
 
     Args:
-        source: the QONNX graph that the model was made from; its i-th quantizer of activations has
-            become the i-th `MultiThreshold`.
+        source: the QONNX graph that the model was made from; its i-th quantizer of activations, in
+            the order of the structure, has become the i-th `MultiThreshold`.
     """
 
     def __init__(self, source: ModelWrapper):
@@ -87,8 +90,8 @@ def _pairs(model: ModelWrapper, source: ModelWrapper) -> list[tuple[NodeProto, N
     Raises:
         ValueError: their numbers differ.
     """
-    quantizers = [node for node in source.graph.node if _is_activation(source, node)]
-    nodes = model.get_nodes_by_op_type("MultiThreshold")
+    quantizers = [node for node in in_order(source) if _is_activation(source, node)]
+    nodes = [node for node in in_order(model) if node.op_type == "MultiThreshold"]
     if len(nodes) != len(quantizers):
         raise ValueError(f"{len(quantizers)} quantizers have become {len(nodes)} thresholdings")
     return list(zip(nodes, quantizers, strict=True))
@@ -103,53 +106,78 @@ def _range(source: ModelWrapper, quantizer: NodeProto) -> tuple[float, int]:
 
 
 def _is_activation(model: ModelWrapper, node: NodeProto) -> bool:
-    """Whether a node quantizes what a layer computes (and neither weights nor the input)."""
-    return node.op_type in QUANTIZERS and _layer(model, node) is not None
+    """Whether a node quantizes activations (and neither weights nor the input's floats)."""
+    return node.op_type in QUANTIZERS and head_of(model, node) is not None
 
 
-def _layer(model: ModelWrapper, quantizer: NodeProto) -> tuple[NodeProto, list[NodeProto]] | None:
-    """Return the layer in front of a quantizer, and what is computed between them, in order."""
+def head_of(model: ModelWrapper, quantizer: NodeProto) -> tuple[str, list[NodeProto]] | None:
+    """Return the integers that a quantizer takes, and what is computed on the way to it, in order.
+
+    They are a layer's accumulators, the sum or concatenation of branches, or another quantizer's
+    output; None for a quantizer of constants or floats.
+    """
     between: list[NodeProto] = []
-    node = model.find_producer(quantizer.input[0])
-    while node is not None and node.op_type not in LAYERS:
+    tensor = quantizer.input[0]
+    while (node := model.find_producer(tensor)) is not None:
+        if node.op_type in (*LAYERS, *QUANTIZERS) or joins(model, node):
+            return tensor, between
         # A quantizer is monotone: pooling before or after it makes no difference.
         if node.op_type not in PASSING:
             between.insert(0, node)
-        node = model.find_producer(node.input[0])
-    return None if node is None else (node, between)
+        tensor = node.input[0]
+    integers = model.get_initializer(tensor) is None and model.get_tensor_datatype(tensor)
+    return (tensor, between) if integers and integers.is_integer() else None
 
 
 def levels_of(source: ModelWrapper, quantizer: NodeProto) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from a layer's integer accumulators to its quantizer's levels.
+    """Return the function from the integers that a quantizer takes (`head_of`) to its levels.
 
     Both are (N, C); levels count from the quantizer's lowest value. Computed in float64.
     """
-    found = _layer(source, quantizer)
-    assert found is not None, f"{quantizer.name} is behind no layer"
-    layer, between = found
-    constants = {item.name: numpy_helper.to_array(item) for item in source.graph.initializer}
-    # The input's quantizer has been replaced by a multiplication; both have the step second.
-    taken = quantizer_of(source, layer.input[0]) or source.find_producer(layer.input[0])
-    weights = quantizer_of(source, layer.input[1])
-    assert weights is not None, "`build.checks` refuses layers with float weights"
-    names = [taken.input[1], weights.input[1]]
-    step = constants[names[0]].reshape(-1).astype(np.float64) * constants[names[1]].reshape(-1)
-    bias = constants[layer.input[2]] if len(layer.input) > 2 else 0.0
+    found = head_of(source, quantizer)
+    assert found is not None, f"{quantizer.name} is behind no integers"
+    head, between = found
+    step, bias = _step_and_bias(source, head)
     scale, lowest = _range(source, quantizer)
+    chain = values_of(source, quantizer, head, between)
 
     def levels(accumulators: np.ndarray) -> np.ndarray:
-        value = accumulators.astype(np.float64) * step + bias
-        if layer.op_type == "Conv":
-            value = value[..., None]
-        name = layer.output[0]
+        return np.rint(chain(accumulators.astype(np.float64) * step + bias) / scale) - lowest
+
+    return levels
+
+
+def values_of(
+    source: ModelWrapper, quantizer: NodeProto, head: str, between: list[NodeProto]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from a tensor's float64 values (N, C) to its quantizer's, (N, C)."""
+    constants = {item.name: numpy_helper.to_array(item) for item in source.graph.initializer}
+    producer = source.find_producer(head)
+    shape = source.get_tensor_shape(head)
+    positions = producer.op_type == "Conv" or (shape is not None and len(shape) == 3)
+
+    def values(value: np.ndarray) -> np.ndarray:
+        rows = value.shape
+        value = value[..., None] if positions else value
         for node in [*between, quantizer]:
             # The running value stands for the input that is no constant.
             value = run_node(node, [constants.get(item, value) for item in node.input])
-            name = node.output[0]
-        assert name == quantizer.output[0]
-        return np.rint(value.reshape(accumulators.shape) / scale) - lowest
+        return value.reshape(rows)
 
-    return levels
+    return values
+
+
+def _step_and_bias(source: ModelWrapper, head: str) -> tuple[np.ndarray, np.ndarray | float]:
+    """Return what one integer of a tensor is worth (one value or one a channel), and its bias."""
+    layer = source.find_producer(head)
+    if layer is None or layer.op_type not in LAYERS:
+        grid = grid_of(source, head)
+        assert grid is not None, "`build.buildable` refuses joins of floats"
+        return np.array(grid.step), 0.0
+    taken, weights = grid_of(source, layer.input[0]), quantizer_of(source, layer.input[1])
+    assert taken is not None and weights is not None, "`build.checks` refuses float operands"
+    step = taken.step * source.get_initializer(weights.input[1]).reshape(-1).astype(np.float64)
+    return step, source.get_initializer(layer.input[2]) if len(layer.input) > 2 else 0.0
 
 
 def exact_thresholds(
@@ -159,7 +187,7 @@ def exact_thresholds(
 
     Args:
         source: the QONNX graph.
-        quantizer: one of its quantizers, behind a layer.
+        quantizer: one of its quantizers of activations.
         thresholds: (C, T), the same up to rounding. Where the level falls with the accumulator
             (a negative gain in the batch norm), streamlining has changed the accumulator's sign.
             Thresholds that no accumulator of 24 bits reaches stay as they are.
@@ -190,10 +218,11 @@ def step_qonnx_to_finn_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) ->
 
 
 def step_streamline_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
-    """FINN's `step_streamline`, then exact thresholds.
+    """FINN's `step_streamline`, branches too, then exact thresholds.
 
     Needs the builder's saved intermediate models.
     """
-    model = step_streamline(model, cfg)
+    model = step_streamline(scales_past_joins(model), cfg)
+    model = channels_last_joins(model)
     source = graph_after(Path(cfg.output_dir), SOURCE)
     return model.transform(ExactThresholds(ModelWrapper(str(source))))

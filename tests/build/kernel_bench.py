@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from build.rtl.kernel import Kernel, memory_image, wrapper
+from build.rtl.kernel import Kernel, Stream, memory_image, wrapper
 from build.simulation.verilate import Collect, Design, Feed, Port, Result, build, run
 
 
 def bench(kernels: Mapping[str, Kernel]) -> Design:
-    """Return a design with every kernel beside the others: streams `<name>_in`, `<name>_out`.
+    """Return a design with every kernel beside the others: streams `<name>_in0`, `<name>_out0`...
 
     A kernel with constants reads `<name>.dat` from the working directory.
     """
@@ -22,10 +22,8 @@ def bench(kernels: Mapping[str, Kernel]) -> Design:
     for name, kernel in kernels.items():
         sources[f"{name}_wrapper.v"] = wrapper(kernel, f"{name}_wrapper", f"{name}.dat")
         connections = [".ap_clk(ap_clk)", ".ap_rst_n(ap_rst_n)"]
-        for side, stream, forward, inner in (
-            ("in", kernel.input, "input", "in0_V"),
-            ("out", kernel.output, "output", "out0_V"),
-        ):
+        for side, stream in streams(kernel):
+            forward, inner = side.rstrip("0123456789") + "put", f"{side}_V"
             port = f"{name}_{side}"
             back = "output" if forward == "input" else "input"
             ports.append(Port(port, stream.width))
@@ -42,20 +40,26 @@ def bench(kernels: Mapping[str, Kernel]) -> Design:
     return Design("bench", sources, ports)
 
 
+def streams(kernel: Kernel) -> list[tuple[str, Stream]]:
+    """Return the sides in0, in1, ..., out0, ... of a kernel and their streams."""
+    taken = [(f"in{index}", stream) for index, stream in enumerate(kernel.inputs)]
+    return taken + [(f"out{index}", stream) for index, stream in enumerate(kernel.outputs)]
+
+
 def simulate(
     kernels: Mapping[str, Kernel],
-    words: Mapping[str, np.ndarray],
+    words: Mapping[str, Sequence[np.ndarray]],
     memories: Mapping[str, np.ndarray],
     *,
     stall: tuple[float, float] = (0.0, 0.0),
     burst: int = 1,
     seed: int = 1,
-) -> tuple[dict[str, np.ndarray], Result]:
+) -> tuple[dict[str, list[np.ndarray]], Result]:
     """Run every kernel of a bench on its input words; return the output words and the raw result.
 
     Args:
         kernels: name -> kernel.
-        words: name -> integers (n, input lanes), a whole number of frames each.
+        words: name -> integers (n, input lanes) of each input, a whole number of frames each.
         memories: name -> constants (depth, lanes) of the kernels that have any.
         stall: chance of a pause at the sources and at the sinks.
         burst: longest pause in cycles.
@@ -63,12 +67,14 @@ def simulate(
     """
     sources, sinks, widths = {}, {}, {}
     for name, kernel in kernels.items():
-        taken, given = kernel.words
-        frames, rest = divmod(len(words[name]), taken)
+        frames, rest = divmod(len(words[name][0]), kernel.loads[0])
         assert rest == 0, f"{name}: not a whole number of frames"
-        sources[f"{name}_in"] = Feed(kernel.input.pack(words[name]), stall[0], burst)
-        sinks[f"{name}_out"] = Collect(frames * given, stall[1], burst)
-        widths[f"{name}_out"] = kernel.output.width
+        for index, stream in enumerate(kernel.inputs):
+            packed = stream.pack(words[name][index])
+            sources[f"{name}_in{index}"] = Feed(packed, stall[0], burst)
+        for index, stream in enumerate(kernel.outputs):
+            sinks[f"{name}_out{index}"] = Collect(frames * kernel.yields[index], stall[1], burst)
+            widths[f"{name}_out{index}"] = stream.width
     files = {
         f"{name}.dat": memory_image(kernel.memory, memories[name])
         for name, kernel in kernels.items()
@@ -77,14 +83,18 @@ def simulate(
     executable = build(bench(kernels))
     result = run(executable, sources, sinks, widths=widths, files=files, seed=seed, idle=20_000)
     found = {
-        name: kernel.output.unpack(result.data[f"{name}_out"]) for name, kernel in kernels.items()
+        name: [
+            stream.unpack(result.data[f"{name}_out{index}"])
+            for index, stream in enumerate(kernel.outputs)
+        ]
+        for name, kernel in kernels.items()
     }
     return found, result
 
 
 def random_words(
     kernel: Kernel, frames: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Draw input words and constants over their full ranges, the extremes more often."""
 
     def draw(shape: Sequence[int], low: int, high: int) -> np.ndarray:
@@ -92,7 +102,10 @@ def random_words(
         extremes = generator.choice(np.array([low, high]), size=shape)
         return np.where(generator.random(shape) < 0.1, extremes, values)
 
-    words = draw((frames * kernel.words[0], kernel.input.lanes), *kernel.input.range())
+    words = [
+        draw((frames * count, stream.lanes), *stream.range())
+        for count, stream in zip(kernel.loads, kernel.inputs, strict=True)
+    ]
     if kernel.memory is None:
         return words, None
     memory = draw((kernel.memory_depth, kernel.memory.lanes), *kernel.memory.range())

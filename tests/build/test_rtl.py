@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from build.rtl.junctions import StreamAdd, StreamConcat, StreamFork
 from build.rtl.kernel import Kernel, Stream, memory_image, read_memory_image, wrapper
 from build.rtl.kernels import (
     Argmax,
@@ -30,6 +31,12 @@ def depthwise(channels, taps, positions, pe, simd, a_bits, a_signed, w_bits, w_s
     )
 
 
+def concat(channels, *types, lanes):
+    bits, signed = max(bits + 1 for bits, _ in types), any(signed for _, signed in types)
+    streams = tuple(Stream(lanes, *each) for each in types)
+    return StreamConcat(streams, channels, 3, bits, signed)
+
+
 # One build for all of these: the corners of every parameter.
 KERNELS: dict[str, Kernel] = {
     "depthwise_fold": depthwise(8, 3, 7, 4, 1, 6, True, 6, True),
@@ -52,6 +59,14 @@ KERNELS: dict[str, Kernel] = {
     "add_fold": ChannelAdd(24, 2, 3, 18, True, 14, True, 20, True),
     "add_unsigned": ChannelAdd(4, 2, 4, 6, False, 5, False, 7, False),
     "add_mixed": ChannelAdd(4, 2, 1, 6, False, 5, True, 8, True),
+    "fork_two": StreamFork(Stream(3, 4, True), 5, 2),
+    "fork_five": StreamFork(Stream(1, 7, False), 4, 5),
+    "sum_signed": StreamAdd(Stream(2, 4, True), Stream(2, 6, True), 7, 7, True),
+    "sum_mixed": StreamAdd(Stream(3, 5, False), Stream(3, 3, True), 4, 7, True),
+    "sum_unsigned": StreamAdd(Stream(1, 4, False), Stream(1, 4, False), 3, 5, False),
+    "concat_two": concat((2, 3), (4, True), (3, False), lanes=1),
+    "concat_lanes": concat((4, 8, 2), (3, True), (5, True), (2, False), lanes=2),
+    "concat_one_word": concat((3, 3), (3, False), (4, False), lanes=3),
     "mul_fold": ChannelMul(24, 2, 3, 14, True, 6, False, 20, True),
     "mul_unsigned": ChannelMul(4, 2, 4, 6, False, 5, False, 11, False),
     "mul_signed": ChannelMul(4, 2, 1, 6, True, 5, True, 11, True),
@@ -68,8 +83,9 @@ def check(kernels, frames, stall, burst, seed):
     found, result = simulate(kernels, words, memories, stall=stall, burst=burst, seed=seed)
     assert result.failure == ""
     for name, kernel in kernels.items():
-        expected = kernel.reference(words[name], memories.get(name))
-        np.testing.assert_array_equal(found[name], expected, err_msg=name)
+        expected = kernel.compute(words[name], memories.get(name))
+        for stream, wanted in zip(found[name], expected, strict=True):
+            np.testing.assert_array_equal(stream, wanted, err_msg=name)
     return result
 
 
@@ -89,7 +105,7 @@ def test_kernels_take_as_many_cycles_as_they_say():
     frames = 20
     result = check(KERNELS, frames, (0.0, 0.0), 1, 1)
     for name, kernel in KERNELS.items():
-        arrivals = result.arrivals[f"{name}_out"].reshape(frames, -1)[:, -1]
+        arrivals = result.arrivals[f"{name}_out0"].reshape(frames, -1)[:, -1]
         steady = np.diff(arrivals)
         assert set(steady[1:]) == {kernel.cycles()}, name
         assert arrivals[0] <= kernel.cycles() + 4, name
@@ -101,13 +117,13 @@ def test_argmax_takes_the_first_of_equal_values():
     words[4:8] = np.array([[0] * 6, [1, 2, 2, 0, 0, 0], [2] * 6, [0] * 6])
     words[8:, 5] = 200
     found, _ = simulate(KERNELS | kernels, inputs_with(words), constants())
-    assert found["argmax_parallel"].ravel().tolist() == [0, 7, 5]
+    assert found["argmax_parallel"][0].ravel().tolist() == [0, 7, 5]
 
 
 def inputs_with(words):
     generator = np.random.default_rng(0)
     inputs = {name: random_words(kernel, 1, generator)[0] for name, kernel in KERNELS.items()}
-    return inputs | {"argmax_parallel": words}
+    return inputs | {"argmax_parallel": [words]}
 
 
 def constants():
@@ -121,11 +137,11 @@ def test_a_wrong_weight_shows():
     words = {name: random_words(kernel, 2, generator)[0] for name, kernel in KERNELS.items()}
     memories = constants()
     name = "depthwise_fold"
-    expected = KERNELS[name].reference(words[name], memories[name])
+    (expected,) = KERNELS[name].compute(words[name], memories[name])
     memories[name] = memories[name].copy()
     memories[name][1, 2] ^= 1
     found, _ = simulate(KERNELS, words, memories)
-    assert np.flatnonzero((found[name] != expected).any(axis=0)).tolist() == [2]
+    assert np.flatnonzero((found[name][0] != expected).any(axis=0)).tolist() == [2]
 
 
 @st.composite
@@ -159,6 +175,12 @@ def random_kernels(draw):
         kernels[f"add_{i}"] = ChannelAdd(
             channels, positions, pe, a, draw(flag), c, draw(flag), max(a, c) + 2, True
         )
+        left, right = Stream(pe, a, draw(flag)), Stream(pe, c, draw(flag))
+        kernels[f"sum_{i}"] = StreamAdd(left, right, positions, max(a, c) + 2, True)
+        kernels[f"fork_{i}"] = StreamFork(left, positions, draw(st.integers(2, 4)))
+        types = draw(st.lists(st.tuples(bits, flag), min_size=2, max_size=4))
+        folds = tuple(pe * draw(st.integers(1, 3)) for _ in types)
+        kernels[f"concat_{i}"] = concat(folds, *types, lanes=pe)
     return kernels
 
 
@@ -205,6 +227,8 @@ def test_wrapper_names_the_ports_that_finn_stitches():
         lambda: Argmax(24, 5, 4, True, 8),
         lambda: Argmax(24, 4, 4, True, 4),
         lambda: WidthConverter(24, 4, True, 5, 8),
+        lambda: StreamAdd(Stream(2, 4, True), Stream(1, 4, True), 3, 5, True),
+        lambda: concat((3, 4), (4, True), (4, True), lanes=2),
     ],
 )
 def test_impossible_parameters_are_refused(make):

@@ -1,0 +1,117 @@
+"""Which numbers can a tensor hold? Those of a quantizer, of a layer of integers and of their sums
+are whole multiples of one step: hardware computes with the integers, and the step is no part of it.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from onnx import NodeProto
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+from build.checks import LAYERS, PASSING, QUANTIZERS, joins
+
+ROUNDING = 1e-6
+"""Relative difference of two steps that float32 makes of equal ones."""
+
+LARGEST_FACTOR = 64
+"""Of a branch's integers, to bring them to the step of another branch."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The whole multiples of a step between two integers."""
+
+    step: float
+    low: int
+    high: int
+
+    def scaled(self, factor: int) -> "Grid":
+        """Return the same numbers as multiples of a step `factor` times smaller."""
+        return Grid(self.step / factor, self.low * factor, self.high * factor)
+
+
+def grid_of(model: ModelWrapper, tensor: str) -> Grid | None:
+    """Return the grid that a tensor's numbers lie on; None if they are floats."""
+    node = model.find_producer(tensor)
+    if node is None:
+        datatype = model.get_tensor_datatype(tensor)
+        return Grid(1.0, int(datatype.min()), int(datatype.max())) if datatype.is_integer() else None
+    if node.op_type in PASSING:
+        return grid_of(model, node.input[0])
+    if node.op_type in QUANTIZERS:
+        return quantizer_grid(model, node)
+    if node.op_type in LAYERS:
+        return _layer_grid(model, node)
+    if node.op_type == "Mul":
+        factor, grid = model.get_initializer(node.input[1]), grid_of(model, node.input[0])
+        if grid is None or factor is None or factor.size != 1 or factor.item() <= 0:
+            return None
+        return Grid(grid.step * float(factor.item()), grid.low, grid.high)
+    if joins(model, node):
+        grids = [grid_of(model, name) for name in node.input]
+        factors = common_factors([None if grid is None else grid.step for grid in grids])
+        if factors is None:
+            return None
+        same = [
+            grid.scaled(factor)
+            for grid, factor in zip(grids, factors, strict=True)
+            if grid is not None
+        ]
+        lows, highs = [grid.low for grid in same], [grid.high for grid in same]
+        if node.op_type == "Concat":
+            return Grid(same[0].step, min(lows), max(highs))
+        return Grid(same[0].step, sum(lows), sum(highs))
+    return None
+
+
+def quantizer_grid(model: ModelWrapper, node: NodeProto) -> Grid | None:
+    """Return the grid of a quantizer with one step and no zero point; None for another one."""
+    if node.op_type == "BipolarQuant":
+        step = model.get_initializer(node.input[1])
+        return Grid(float(step.item()), -1, 1) if step is not None and step.size == 1 else None
+    step, zero, bits = (model.get_initializer(name) for name in node.input[1:4])
+    if any(value is None or value.size != 1 for value in (step, zero, bits)) or zero.item():
+        return None
+    operator, width = getCustomOp(node), int(bits.item())
+    narrow = operator.get_nodeattr("narrow")
+    if operator.get_nodeattr("signed"):
+        low, high = narrow - 2 ** (width - 1), 2 ** (width - 1) - 1
+    else:
+        low, high = 0, 2**width - 1 - narrow
+    return Grid(float(step.item()), low, high)
+
+
+def _layer_grid(model: ModelWrapper, layer: NodeProto) -> Grid | None:
+    """Return the grid of a layer's accumulators; None if it has a bias or a step a channel."""
+    weights = model.find_producer(layer.input[1])
+    while weights is not None and weights.op_type in PASSING:
+        weights = model.find_producer(weights.input[0])
+    taken = grid_of(model, layer.input[0])
+    if len(layer.input) > 2 or weights is None or taken is None:
+        return None
+    grid, values = quantizer_grid(model, weights), model.get_initializer(weights.input[0])
+    if grid is None or values is None:
+        return None
+    largest = max(abs(grid.low), abs(grid.high)) * max(abs(taken.low), abs(taken.high)) * values.size
+    return Grid(taken.step * grid.step, -largest, largest)
+
+
+def common_factors(steps: list[float | None]) -> list[int] | None:
+    """Return integers, the least ones, that are to each other as the steps are; None if none are.
+
+    An integer of one operand times its factor is then a multiple of the step that all share.
+    """
+    if any(step is None or step <= 0 for step in steps):
+        return None
+    known = [step for step in steps if step is not None]
+    ratios = [Fraction(step / min(known)).limit_denominator(LARGEST_FACTOR) for step in known]
+    for ratio, step in zip(ratios, known, strict=True):
+        if not np.isclose(float(ratio), step / min(known), rtol=ROUNDING, atol=0):
+            return None
+    multiple = math.lcm(*(ratio.denominator for ratio in ratios))
+    factors = [int(ratio * multiple) for ratio in ratios]
+    divisor = math.gcd(*factors)
+    return [factor // divisor for factor in factors]
