@@ -5,6 +5,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from build.checks import LAYERS, PASSING, QUANTIZERS
 from build.grid import common_factors, grid_of
+from build.one_grid import SMALL, decides_alike
 from models.errors import BadInput
 
 SCALING = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
@@ -112,12 +113,14 @@ def _join_problem(model: ModelWrapper, node: NodeProto, streams: list[str]) -> s
         if grid is None:
             return f"its operand {name} is no integer times one step; quantize it (QuantIdentity)"
     steps = [grid.step for grid in grids if grid is not None]
-    if common_factors(list(steps)) is None:
-        return (
-            f"its branches have steps {' and '.join(f'{step:g}' for step in steps)}, which are to "
-            "each other as no small integers; share one quantizer between them"
-        )
-    return ""
+    factors = common_factors(list(steps))
+    near = factors is not None and max(factors) <= SMALL
+    if near or (node.op_type == "Add" and decides_alike(model, node, steps[-1] / steps[0])):
+        return ""
+    return (
+        f"its branches have steps {' and '.join(f'{step:g}' for step in steps)}, which are to each "
+        "other as no small integers; share one quantizer between them"
+    )
 
 
 def _check_ends(model: ModelWrapper, name: str) -> None:

@@ -14,6 +14,8 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.remove import RemoveIdentityOps
 
 from build.checks import QUANTIZERS, quantizer_of
+from build.concatenations import QuantizersBeforeConcat
+from build.one_grid import BranchesOnOneGrid
 from models.vintage import QONNX
 
 MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
@@ -202,6 +204,8 @@ def canonical(model: ModelWrapper) -> ModelWrapper:
         MeansAreConvolutions(),
         FlattenNamesItsAxis(),
         QuantizersBeforeFlatten(),
+        QuantizersBeforeConcat(),
+        BranchesOnOneGrid(),
         IntegerBias(),
         RemoveUnusedTensors(),
     ):

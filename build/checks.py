@@ -73,7 +73,7 @@ def joins(model: ModelWrapper, node: NodeProto) -> bool:
 
 
 def quantizers_of(model: ModelWrapper, tensor: str) -> list[NodeProto] | None:
-    """Return the quantizers that a tensor comes from, of several branches; None if it is a float."""
+    """Return the quantizers that a tensor comes from, of all branches; None if it is a float."""
     node = model.find_producer(tensor)
     while node is not None and node.op_type in PASSING:
         node = model.find_producer(node.input[0])

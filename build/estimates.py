@@ -1,7 +1,7 @@
 """The report of a dense build from FINN's estimates: as record, JSON and picture."""
 
 import json
-from itertools import pairwise
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +52,28 @@ def layer_rows(model: ModelWrapper, board: Board) -> list[Layer]:
         cycles = int(operator.get_exp_cycles())
         resources = node_resources(operator, board)
         rows.append(Layer(node.name, node.op_type, cycles, **resources, folding=folding))
-    luts = 0
-    for before, after in pairwise(nodes):
-        datatype = before.get_output_datatype()
-        bits = datatype.bitwidth()
-        stream = (1, bits, bool(datatype.signed()))
-        given, taken = before.get_outstream_width() // bits, after.get_instream_width() // bits
-        if given != taken:
-            elements = int(before.get_number_output_values()) * given
-            luts += converter_luts((elements, *stream[1:]), given, taken)
+    luts = sum(_converters_in_front(model, operator) for operator in nodes)
     resources = dict.fromkeys(KINDS, 0) | {"LUT": luts}
     operator = "StreamingDataWidthConverter"
     rows.append(Layer("width converters", operator, 0, **resources, folding={}))
     return rows
+
+
+def _converters_in_front(model: ModelWrapper, operator: HWCustomOp) -> int:
+    """Return the LUTs of the width converters between a node and those that feed it."""
+    luts = 0
+    for index, name in enumerate(operator.onnx_node.input):
+        producer = model.find_producer(name)
+        if producer is None:
+            continue
+        before = getCustomOp(producer)
+        datatype = before.get_output_datatype()
+        bits = datatype.bitwidth()
+        given = before.get_outstream_width() // bits
+        taken = operator.get_instream_width(index) // bits
+        stream = (math.prod(before.get_normal_output_shape()), bits, bool(datatype.signed()))
+        luts += converter_luts(stream, given, taken)
+    return luts
 
 
 def fifo_resources(model: ModelWrapper, board: Board) -> dict[str, int]:

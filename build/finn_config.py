@@ -21,6 +21,7 @@ ESTIMATE_STEPS = (
     "build.steps.integer_input.step_integer_input",
     "build.steps.exact_thresholds.step_qonnx_to_finn_exactly",
     "step_tidy_up",
+    "build.steps.branches.step_scales_past_joins",
     "build.steps.class_output.step_integer_logits",
     "build.steps.class_output.step_class_index",
     "build.steps.lift.step_lift_1d",
@@ -35,6 +36,7 @@ ESTIMATE_STEPS = (
     "step_apply_folding_config",
     "step_minimize_bit_width",
     "build.rtl.specialize.step_adapt_weights",
+    "build.steps.branch_fifos.step_branch_fifos",
     "step_generate_estimate_reports",
 )
 SIZE_FIFOS = "build.steps.fifos.step_size_fifos"

@@ -3,14 +3,16 @@
 Every layer's parallelism (PE, SIMD) must divide its channels; a layer takes fewer clocks a frame
 the more parallel it is, and the slowest layer sets the pace. Layers are independent but for three
 things: a window generator in front of a depthwise layer has its parallelism; streams of different
-widths need a converter; and the board's resources are shared. On a chain of layers the cheapest
-choice under these rules is a shortest path, found exactly by dynamic programming (Viterbi).
+widths need a converter; and the board's resources are shared. The cheapest choice under these rules
+is found exactly by dynamic programming along the data: of all ways to fold what came before, those
+matter that are the cheapest for the widths of the streams which are still to be taken. On a chain
+of layers that is one stream (Viterbi), between a fork and its join a few.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from finn.custom_op.fpgadataflow.concat import StreamingConcat
 from finn.custom_op.fpgadataflow.convolutioninputgenerator import ConvolutionInputGenerator
@@ -67,11 +69,13 @@ class Unit:
         name: of the node that computes.
         options: every folding that FINN's divisibility rules allow.
         stream: elements a frame, bits and sign of what comes out.
+        sources: places in the list of units, the units whose streams it takes.
     """
 
     name: str
     options: tuple[Option, ...]
     stream: tuple[int, int, bool]
+    sources: tuple[int, ...] = ()
 
     @property
     def fastest(self) -> int:
@@ -143,17 +147,19 @@ def _set(node: HWCustomOp, attributes: Attributes) -> None:
 
 
 def units(model: ModelWrapper, board: Board) -> list[Unit]:
-    """Return the chain's units with their options; leaves the model's folding as it was."""
+    """Return the network's units with their options; leaves the model's folding as it was."""
     found: list[Unit] = []
-    generator: HWCustomOp | None = None
+    places: dict[str, int] = {}  # of the units that give a tensor
     for node in model.graph.node:
         operator = getCustomOp(node)
-        depthwise = isinstance(operator, VVAU | Pool)
         if isinstance(operator, ConvolutionInputGenerator) and operator.get_nodeattr("depthwise"):
-            generator = operator
             continue
-        members = [generator, operator] if depthwise and generator is not None else [operator]
-        generator = None if depthwise else generator
+        members = [operator]
+        before = model.find_producer(node.input[0])
+        if isinstance(operator, VVAU | Pool) and before is not None:
+            generator = getCustomOp(before)
+            if isinstance(generator, ConvolutionInputGenerator):
+                members = [generator, operator]
         options = tuple(_options(members, board))
         datatype = operator.get_output_datatype()
         stream = (
@@ -161,7 +167,10 @@ def units(model: ModelWrapper, board: Board) -> list[Unit]:
             datatype.bitwidth(),
             bool(datatype.signed()),
         )
-        found.append(Unit(node.name, options, stream))
+        taken = members[0].onnx_node.input
+        sources = tuple(places[name] for name in taken if name in places)
+        places |= dict.fromkeys(node.output, len(found))
+        found.append(Unit(node.name, options, stream, sources))
     return found
 
 
@@ -226,34 +235,42 @@ def cheapest(chain: Sequence[Unit], board: Board, cycles: int) -> Folding:
     def cost(resources: dict[str, int]) -> float:
         return sum(amount / board.resources[kind] for kind, amount in resources.items())
 
-    # For each option of the unit at hand: cost of the best way here, and the way.
-    ways: list[tuple[float, tuple[Option, ...]]] = [(0.0, ())]
-    stream = chain[0].stream
-    for unit in chain:
-        following = []
-        for option in unit.options:
-            if option.cycles > cycles:
-                continue
-            best = min(
-                (
-                    so_far + cost({"LUT": converter_luts(stream, way[-1].outputs, option.inputs)})
-                    if way
-                    else so_far,
-                    index,
+    untaken = Counter(source for unit in chain for source in unit.sources)
+    open_streams: tuple[int, ...] = ()
+    # The cheapest way here for the words' widths of the open streams: its cost, and its choices.
+    ways: dict[tuple[int, ...], tuple[float, tuple[Option, ...]]] = {(): (0.0, ())}
+    for index, unit in enumerate(chain):
+        untaken.subtract(unit.sources)
+        still = tuple(place for place in (*open_streams, index) if untaken[place] > 0)
+        options = [option for option in unit.options if option.cycles <= cycles]
+        following: dict[tuple[int, ...], tuple[float, tuple[Option, ...]]] = {}
+        for widths, (so_far, way) in ways.items():
+            lanes = dict(zip(open_streams, widths, strict=True))
+            converters = {
+                width: sum(
+                    converter_luts(chain[source].stream, lanes[source], width)
+                    for source in unit.sources
                 )
-                for index, (so_far, way) in enumerate(ways)
-            )
-            total = best[0] + cost(option.resources)
-            following.append((total, (*ways[best[1]][1], option)))
-        ways, stream = following, unit.stream
-    chosen = min(ways, key=lambda way: way[0])[1]
+                for width in {option.inputs for option in options}
+            }
+            for option in options:
+                total = so_far + cost(option.resources) + cost({"LUT": converters[option.inputs]})
+                after = lanes | {index: option.outputs}
+                key = tuple(after[place] for place in still)
+                if key not in following or total < following[key][0]:
+                    following[key] = total, (*way, option)
+        ways, open_streams = following, still
+    chosen = min(ways.values(), key=lambda way: way[0])[1]
     return _folding(chain, chosen)
 
 
 def _folding(chain: Sequence[Unit], chosen: Sequence[Option]) -> Folding:
     resources = {kind: sum(option.resources[kind] for option in chosen) for kind in COUNTED}
-    for unit, (before, after) in zip(chain, pairwise(chosen), strict=False):
-        resources["LUT"] += converter_luts(unit.stream, before.outputs, after.inputs)
+    for unit, option in zip(chain, chosen, strict=True):
+        for source in unit.sources:
+            resources["LUT"] += converter_luts(
+                chain[source].stream, chosen[source].outputs, option.inputs
+            )
     slowest = max(zip(chain, chosen, strict=True), key=lambda pair: pair[1].cycles)
     return Folding(
         attributes={key: value for option in chosen for key, value in option.attributes.items()},

@@ -3,20 +3,20 @@ are whole multiples of one step: hardware computes with the integers, and the st
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.checks import LAYERS, PASSING, QUANTIZERS, joins
 
-ROUNDING = 1e-6
-"""Relative difference of two steps that float32 makes of equal ones."""
+ROUNDING = 2.5e-7
+"""Relative difference of two ratios of steps that float32 makes of equal ones."""
 
-LARGEST_FACTOR = 64
+LARGEST_FACTOR = 4095
 """Of a branch's integers, to bring them to the step of another branch."""
 
 
@@ -38,7 +38,9 @@ def grid_of(model: ModelWrapper, tensor: str) -> Grid | None:
     node = model.find_producer(tensor)
     if node is None:
         datatype = model.get_tensor_datatype(tensor)
-        return Grid(1.0, int(datatype.min()), int(datatype.max())) if datatype.is_integer() else None
+        return (
+            Grid(1.0, int(datatype.min()), int(datatype.max())) if datatype.is_integer() else None
+        )
     if node.op_type in PASSING:
         return grid_of(model, node.input[0])
     if node.op_type in QUANTIZERS:
@@ -95,23 +97,46 @@ def _layer_grid(model: ModelWrapper, layer: NodeProto) -> Grid | None:
     grid, values = quantizer_grid(model, weights), model.get_initializer(weights.input[0])
     if grid is None or values is None:
         return None
-    largest = max(abs(grid.low), abs(grid.high)) * max(abs(taken.low), abs(taken.high)) * values.size
+    largest = (
+        max(abs(grid.low), abs(grid.high)) * max(abs(taken.low), abs(taken.high)) * values.size
+    )
     return Grid(taken.step * grid.step, -largest, largest)
 
 
 def common_factors(steps: list[float | None]) -> list[int] | None:
     """Return integers, the least ones, that are to each other as the steps are; None if none are.
 
-    An integer of one operand times its factor is then a multiple of the step that all share.
+    An integer of one operand times its factor is then a multiple of the step that all share. Steps
+    are float32: what they are to each other is known to `ROUNDING`.
     """
-    if any(step is None or step <= 0 for step in steps):
+    known = [step for step in steps if step is not None and step > 0]
+    if len(known) < len(steps):
         return None
-    known = [step for step in steps if step is not None]
-    ratios = [Fraction(step / min(known)).limit_denominator(LARGEST_FACTOR) for step in known]
-    for ratio, step in zip(ratios, known, strict=True):
-        if not np.isclose(float(ratio), step / min(known), rtol=ROUNDING, atol=0):
-            return None
-    multiple = math.lcm(*(ratio.denominator for ratio in ratios))
-    factors = [int(ratio * multiple) for ratio in ratios]
+    ratios = [_simplest(step / min(known)) for step in known]
+    multiple = math.lcm(*(ratio.denominator for ratio in ratios if ratio is not None))
+    factors = [int(ratio * multiple) for ratio in ratios if ratio is not None]
+    if len(factors) < len(known) or max(factors) > LARGEST_FACTOR:
+        return None
     divisor = math.gcd(*factors)
     return [factor // divisor for factor in factors]
+
+
+def _simplest(value: float) -> Fraction | None:
+    """Return the first fraction that rounding cannot tell from a positive number."""
+    return next((each for each in convergents(value) if _same(float(each), value)), None)
+
+
+def _same(one: float, two: float) -> bool:
+    return math.isclose(one, two, rel_tol=ROUNDING)
+
+
+def convergents(value: float) -> Iterator[Fraction]:
+    """Yield ever better approximations of a positive number, those of its continued fraction."""
+    rest, before, last = Fraction(value), (0, 1), (1, 0)
+    while last[1] <= LARGEST_FACTOR:
+        whole = math.floor(rest)
+        before, last = last, (whole * last[0] + before[0], whole * last[1] + before[1])
+        yield Fraction(*last)
+        if rest == whole:
+            return
+        rest = 1 / (rest - whole)

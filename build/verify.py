@@ -43,6 +43,7 @@ BATCH = 128  # frames at a time, for memory
 
 REWRITING = (
     "step_qonnx_to_finn_exactly",
+    "step_scales_past_joins",
     "step_streamline_exactly",
     "step_integer_input",
     "step_fold_stride",

@@ -1,11 +1,12 @@
 """What a kernel must provide, and the stream words it reads and writes.
 
-A kernel is one SystemVerilog module with an AXI stream in and one out (or several: `Junction`), plus
-a frozen dataclass of its parameters that derives from `Kernel`: module parameters, cycles, resources, a numpy reference
-over stream words, and the image of its memory where it has one. `wrapper` turns it into the
-Verilog module that FINN's stitching and ours instantiate. To add a kernel (a sparse or a
-multiplier-free one, say): write both, list the class in tests/build/test_rtl.py's `KERNELS`, and
-give it a FINN custom op in `build/rtl/ops.py`, listed in `build/rtl/registry.py`.
+A kernel is one SystemVerilog module with an AXI stream in and one out (or several: `Junction`),
+plus a frozen dataclass of its parameters that derives from `Kernel`: module parameters, cycles,
+resources, a numpy reference over stream words, and the image of its memory where it has one.
+`wrapper` turns it into the Verilog module that FINN's stitching and ours instantiate. To add a
+kernel (a sparse or a multiplier-free one, say): write both, list the class in
+tests/build/test_rtl.py's `KERNELS`, and give it a FINN custom op in `build/rtl/ops.py`, listed in
+`build/rtl/registry.py`.
 """
 
 import dataclasses

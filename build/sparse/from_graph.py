@@ -14,8 +14,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.checks import LAYERS, QUANTIZERS, quantizer_of
+from build.levels import levels_of
 from build.sparse.network import ArgMax, Layer, Linear, MaxPool, Network, Requantize
-from build.steps.exact_thresholds import levels_of
 from models.errors import BadInput
 
 BETWEEN = ("BatchNormalization", "Relu", "Mul", "Add")

@@ -6,10 +6,12 @@ that additions and concatenations add and concatenate integers.
 """
 
 import numpy as np
+from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.transformation.streamline.absorb import (
     AbsorbConsecutiveTransposes,
     AbsorbTransposeIntoMultiThreshold,
 )
+from finn.transformation.streamline.collapse_repeated import CollapseRepeatedMul
 from finn.transformation.streamline.reorder import (
     MakeMaxPoolNHWC,
     MoveMulPastFork,
@@ -112,14 +114,17 @@ class TransposesPastJoins(Transformation):
 
 
 class TransposesPastFactors(Transformation):
-    """Multiply channels-last tensors: move the transpose in front of a constant factor behind it."""
+    """Multiply channels-last tensors: move the transpose in front of a constant behind it."""
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Rewrite one multiplication or addition of a constant, in place."""
         for node in model.graph.node:
             if node.op_type not in ("Mul", "Add") or joins(model, node):
                 continue
-            producer, values = model.find_producer(node.input[0]), model.get_initializer(node.input[1])
+            producer, values = (
+                model.find_producer(node.input[0]),
+                model.get_initializer(node.input[1]),
+            )
             if values is None or _transposes(producer) != CHANNELS_FIRST:
                 continue
             if model.is_fork_node(producer):
@@ -157,7 +162,8 @@ def scales_past_joins(model: ModelWrapper) -> ModelWrapper:
     """Return the graph with the scales of all branches behind their joins."""
     if not any(joins(model, node) for node in model.graph.node):
         return model
-    model = _until_settled(model, [MoveMulPastFork, MoveMulPastMaxPool, FactorsPastJoins])
+    rewrites = [MoveMulPastFork, MoveMulPastMaxPool, CollapseRepeatedMul, FactorsPastJoins]
+    model = _until_settled(model, rewrites)
     return model.transform(GiveUniqueNodeNames())
 
 
@@ -177,3 +183,8 @@ def channels_last_joins(model: ModelWrapper) -> ModelWrapper:
     for rewrite in (InferShapes(), InferDataTypes(), InferDataLayouts(), GiveUniqueNodeNames()):
         model = model.transform(rewrite)
     return model
+
+
+def step_scales_past_joins(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """After `step_tidy_up`: join integers, their scale behind them."""
+    return scales_past_joins(model)

