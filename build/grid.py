@@ -9,9 +9,8 @@ from fractions import Fraction
 
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.custom_op.registry import getCustomOp
 
-from build.checks import LAYERS, PASSING, QUANTIZERS, joins
+from build.checks import LAYERS, PASSING, QUANTIZERS, integers_of, joins
 
 ROUNDING = 2.5e-7
 """Relative difference of two ratios of steps that float32 makes of equal ones."""
@@ -77,13 +76,7 @@ def quantizer_grid(model: ModelWrapper, node: NodeProto) -> Grid | None:
     step, zero, bits = (model.get_initializer(name) for name in node.input[1:4])
     if any(value is None or value.size != 1 for value in (step, zero, bits)) or zero.item():
         return None
-    operator, width = getCustomOp(node), int(bits.item())
-    narrow = operator.get_nodeattr("narrow")
-    if operator.get_nodeattr("signed"):
-        low, high = narrow - 2 ** (width - 1), 2 ** (width - 1) - 1
-    else:
-        low, high = 0, 2**width - 1 - narrow
-    return Grid(float(step.item()), low, high)
+    return Grid(float(step.item()), *integers_of(model, node))
 
 
 def _layer_grid(model: ModelWrapper, layer: NodeProto) -> Grid | None:

@@ -164,7 +164,7 @@ def test_words_wait_in_front_of_a_join():
 @pytest.mark.parametrize(
     "name",
     [
-        name if name == "two_in_a_row" else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "unequal" else pytest.param(name, marks=pytest.mark.slow)
         for name in NETWORKS
     ],
 )
