@@ -6,8 +6,10 @@ zero costs nothing. A reader walks the files in this order:
 network.py    the integer network: layers, what they compute, the range of every value
 from_graph.py made from the exported QONNX graph, quantizers exact
 fold.py       without what is constant or unused
+compose.py    with single taps and their quantizers as one staircase
 adders.py     each matrix as adders that rows share
-tables.py     each quantizer as a table of segments
+lookups.py    each parallel quantizer as a memory that its accumulator addresses
+tables.py     each quantizer of a dense layer as a table of segments
 schedule.py   which hardware computes a layer, and in how many clocks
 emit.py       as SystemVerilog, module by module; *.sv are the modules that need no generation
 assemble.py   put together: streams, FIFOs, what a simulation compares

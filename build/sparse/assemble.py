@@ -14,11 +14,11 @@ from build.simulation.simulate import Difference, Simulation, difference
 from build.simulation.stitch import TOP, Accelerator, Link
 from build.simulation.verilate import Design, Port
 from build.sparse.adders import AdderGraph, adder_graph
-from build.sparse.emit import Module, matrix_module, requantize_module
+from build.sparse.emit import Module, matrix_module
 from build.sparse.emit_dense import dense_module, lanes_of
+from build.sparse.emit_lookup import requantize_module
 from build.sparse.network import ArgMax, Linear, MaxPool, Network, Requantize, Tensor, bits_of
 from build.sparse.schedule import DRAIN, lanes_for
-from build.sparse.tables import table_of
 from models.errors import BadInput
 
 FIXED = ("source", "frame_window", "window", "pool", "argmax", "sink")
@@ -153,12 +153,8 @@ def compile_network(network: Network) -> Sparse:
         elif isinstance(layer, Requantize):
             if top.graph is None:
                 continue  # the dense layer before has done it
-            tables = [
-                table_of(at, values, layer.name)
-                for at, values in zip(layer.thresholds, layer.values, strict=True)
-            ]
             module = requantize_module(
-                f"m_{layer.name}", tables, top.graph, before, top.raw_bits, after
+                f"m_{layer.name}", layer, top.graph, before, top.raw_bits, after
             )
             top.module(module, layer.name, after.channels * after.bits)
             top.graph = None

@@ -1,4 +1,4 @@
-"""Matrices and quantizers as SystemVerilog modules.
+"""Matrices as SystemVerilog modules, and what all emitters need.
 
 All modules have the ports clk, rst, in_data, in_valid, out_data, out_valid: a position a word,
 channel 0 lowest, every channel as wide as the tensor's widest. There is no back-pressure: what
@@ -48,9 +48,13 @@ def literal(value: int, bits: int) -> str:
     return f"{bits}'d{value & ((1 << bits) - 1)}"
 
 
-def rom(name: str, words: Sequence[int], bits: int) -> list[str]:
-    """Return a memory that nothing writes, filled from constants of CHUNK bits at most."""
-    lines = [f"\treg [{bits - 1}:0] {name} [0:{len(words) - 1}];"]
+def rom(name: str, words: Sequence[int], bits: int, style: str = "") -> list[str]:
+    """Return a memory that nothing writes, filled from constants of CHUNK bits at most.
+
+    `style` is "block" or "distributed"; empty: what synthesis prefers.
+    """
+    attribute = f'(* rom_style = "{style}", ram_style = "{style}" *) ' if style else ""
+    lines = [f"\t{attribute}reg [{bits - 1}:0] {name} [0:{len(words) - 1}];"]
     size = max(CHUNK // bits, 1)
     for start in range(0, len(words), size):
         part = words[start : start + size]
@@ -174,63 +178,3 @@ def clipped(value: str, table_bits: int, low: int, high: int) -> str:
     if low < 0:
         text = f"{value} < 0 ? {{{table_bits}{{1'b0}}}} : {text}"
     return text
-
-
-def requantize_module(
-    name: str,
-    tables: Sequence[Table],
-    graph: AdderGraph,
-    accumulators: Tensor,
-    inputs: int,
-    outputs: Tensor,
-) -> Module:
-    """Return the quantizers of a layer: subtract and clip, look up, compare.
-
-    Args:
-        name: of the module.
-        tables: one a channel.
-        graph: the adders in front; outputs of negative sign come negated.
-        accumulators: the range of each channel.
-        inputs: bits of each.
-        outputs: the layer's result.
-    """
-    bits = outputs.bits
-    lines = [f"module {name} ({ports(len(tables) * inputs, len(tables) * bits)});"]
-    for channel, (table, term) in enumerate(zip(tables, graph.outputs, strict=True)):
-        place = f"out_data[{channel * bits} +: {bits}]"
-        if table.bits == 0:
-            lines.append(
-                f"\tassign {place} = {literal(int(table.compute(np.zeros(1, int))[0]), bits)};"
-            )
-            continue
-        c = str(channel)
-        low, high = int(accumulators.low[channel]), int(accumulators.high[channel])
-        low, high = sorted((table.sign * low - table.origin, table.sign * high - table.origin))
-        negated = term is not None and term[2] < 0
-        sum_bits = max(bits_of(low, high), table.bits) + 1
-        value = operand(f"in_data[{channel * inputs} +: {inputs}]", True)
-        sign = "-" if (table.sign < 0) != negated else ""
-        widths = entry_bits([table], bits)
-        address = f"u{c}[{table.bits - 1}:{table.fraction}]"
-        u = clipped(f"d{c}", table.bits, low, high)
-        words = entries(table, widths)
-        if table.fraction == table.bits:
-            address = "1'b0"
-            words = words * 2
-        lines += [
-            f"\twire signed [{sum_bits - 1}:0] d{c} = {sign}{value} - ({table.origin});",
-            f"\treg [{table.bits - 1}:0] u{c};",
-            f"\treg [{max(table.fraction, 1) - 1}:0] l{c};",
-            f"\treg [{sum(widths) - 1}:0] e{c};",
-            f"\treg [{bits - 1}:0] y{c};",
-            *rom(f"t{c}", words, sum(widths)),
-            "\talways @(posedge clk) begin",
-            f"\t\tu{c} <= {u};",
-            f"\t\te{c} <= t{c}[{address}];",
-            f"\t\tl{c} <= u{c};",
-            f"\t\ty{c} <= {looked_up(f'e{c}', f'l{c}', widths)};",
-            "\tend",
-            f"\tassign {place} = y{c};",
-        ]
-    lines += [*delayed_valid(3), "endmodule"]
-    return Module(name, "\n".join(lines) + "\n", 3)

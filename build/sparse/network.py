@@ -77,6 +77,11 @@ class Requantize:
     thresholds: tuple[np.ndarray, ...]
     values: tuple[np.ndarray, ...]
 
+    def hands_on(self, channel: int) -> bool:
+        """Whether a channel's accumulators leave as they are."""
+        at, values = self.thresholds[channel], self.values[channel]
+        return bool(np.array_equal(at, values[1:]) and (np.diff(values) == 1).all())
+
     def compute(self, x: np.ndarray) -> np.ndarray:
         """Return the values (N, channels, positions) of accumulators."""
         result = np.empty_like(x)

@@ -5,8 +5,9 @@ import numpy as np
 from build.build_report import Verified
 from build.source import Source
 from build.sparse.adders import adder_graph
-from build.sparse.network import Linear, MaxPool, Network, Requantize
-from build.sparse.tables import table_of
+from build.sparse.lookups import Lookup, lookup_of
+from build.sparse.network import Linear, MaxPool, Network, Requantize, Tensor
+from build.sparse.tables import Table, table_of
 from build.verify import classes_of, network_logits, observe
 from models.errors import CheckFailed
 
@@ -57,10 +58,35 @@ def check_folded(before: Network, after: Network, integers: np.ndarray) -> Verif
     return _verified("folding", len(integers), quantizers)
 
 
+def check_composed(before: Network, after: Network, integers: np.ndarray) -> Verified:
+    """Compare every channel that was not composed with the one of before; as `check_lifted`."""
+    wanted, stairs = {}, {}
+    kept: tuple[int, ...] = ()
+    for layer, tensor in before.trace(integers):
+        if isinstance(layer, Linear):
+            kept = layer.kept
+        elif isinstance(layer, Requantize):
+            stairs[layer.name] = dict(zip(kept, layer.values, strict=True))
+        wanted[layer.name] = dict(zip(kept, tensor.transpose(1, 0, 2), strict=False))
+    quantizers = 0
+    for layer, tensor in after.trace(integers):
+        if isinstance(layer, Linear):
+            kept = layer.kept
+        elif isinstance(layer, Requantize):
+            quantizers += 1
+            for place, channel in enumerate(kept):
+                same = np.array_equal(layer.values[place], stairs[layer.name][channel])
+                if same and not layer.hands_on(place):
+                    expected = wanted[layer.name][channel]
+                    _same("composition", layer.name, tensor[:, place], expected)
+    _same("composition", "the class", after.classes(integers), before.classes(integers))
+    return _verified("composition", len(integers), quantizers)
+
+
 def check_constants(network: Network, integers: np.ndarray) -> Verified:
-    """Compare adder graphs and tables with the layers they stand for; as `check_lifted`."""
+    """Compare adder graphs and memories with the layers they stand for; as `check_lifted`."""
     x, quantizers = integers, 0
-    for layer in network.layers:
+    for layer, tensor in zip(network.layers, network.tensors, strict=False):
         expected = layer.compute(x)
         if isinstance(layer, Linear) and expected.shape[2] > 1:
             padded = np.pad(x, ((0, 0), (0, 0), (layer.padding, layer.padding)))
@@ -70,14 +96,22 @@ def check_constants(network: Network, integers: np.ndarray) -> Verified:
             _same("adders", layer.name, sums.transpose(0, 2, 1), expected)
         elif isinstance(layer, Requantize):
             quantizers += 1
-            tables = zip(layer.thresholds, layer.values, strict=True)
             looked_up = [
-                table_of(at, values, layer.name).compute(x[:, channel])
-                for channel, (at, values) in enumerate(tables)
+                _constants(layer, channel, tensor).compute(x[:, channel])
+                for channel in range(tensor.channels)
             ]
             _same("tables", layer.name, np.stack(looked_up, axis=1), expected)
         x = expected
     return _verified("adders and tables", len(integers), quantizers)
+
+
+def _constants(layer: Requantize, channel: int, tensor: Tensor) -> Lookup | Table:
+    """Return what computes a staircase of a convolution, or of a dense layer."""
+    at, values = layer.thresholds[channel], layer.values[channel]
+    if tensor.positions == 1 or not len(at):
+        return table_of(at, values, layer.name)
+    low, high = int(tensor.low[channel]), int(tensor.high[channel])
+    return lookup_of(at, values, low, high, layer.name)
 
 
 def _same(step: str, name: str, found: np.ndarray, expected: np.ndarray) -> None:

@@ -66,9 +66,10 @@ def build_sparse(
         from build.finn_config import Request
         from build.package import write_package
         from build.sparse.assemble import compile_network
+        from build.sparse.compose import compose
         from build.sparse.fold import fold
         from build.sparse.from_graph import network_of
-        from build.sparse.phases import check_constants, check_folded, check_lifted
+        from build.sparse.phases import check_composed, check_constants, check_folded, check_lifted
 
         chosen = find_board(board)
         source = open_source(given)
@@ -85,16 +86,19 @@ def build_sparse(
         lap("integer network")
         folded = fold(network)
         lap("folding")
-        made = compile_network(folded)
+        composed = fold(compose(folded))
+        lap("composition")
+        made = compile_network(composed)
         lap("hardware")
         integers = network.quantize(frames)
         verification = (
             check_lifted(network, source, frames),
             check_folded(network, folded, integers),
-            check_constants(folded, integers),
+            check_composed(folded, composed, integers),
+            check_constants(composed, integers),
         )
         lap("verification")
-        report = _report(source, request, made, folded, verification)
+        report = _report(source, request, made, composed, verification)
         source.model.save(str(new / NETWORK))
         write_json(new / REPORT, report.to_dict())
         ends = _ends(network, made)

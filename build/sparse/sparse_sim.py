@@ -10,6 +10,7 @@ from build.simulation.against_network import Subject, compare
 from build.simulation.simulate import Difference, Simulation
 from build.simulation.simulated import Simulated
 from build.sparse.assemble import Sparse, compile_network, mismatches
+from build.sparse.compose import compose
 from build.sparse.fold import fold
 from build.sparse.from_graph import network_of
 from build.sparse.network import Network
@@ -20,7 +21,7 @@ from models.errors import BadInput
 
 def hardware_of(opened: FinishedBuild) -> tuple[Network, Sparse]:
     """Return the folded network of a sparse build and its hardware."""
-    network = fold(network_of(opened.model))
+    network = fold(compose(fold(network_of(opened.model))))
     return network, compile_network(network)
 
 

@@ -22,7 +22,9 @@ def stairs_at(rng, places, bits, signed):
     return at, values if rng.random() < 0.7 else values[::-1]
 
 
-def random_network(seed, filters=(5, 4, 6), length=256, density=0.4, input_bits=4, classes=5):
+def random_network(
+    seed, filters=(5, 4, 6), length=256, density=0.4, input_bits=4, classes=5, tap_density=0.7
+):
     """A first convolution, a block a filter count (depthwise, pointwise, pooling), two dense."""
     rng = np.random.default_rng(seed)
     stride = 4
@@ -42,7 +44,7 @@ def random_network(seed, filters=(5, 4, 6), length=256, density=0.4, input_bits=
     def linear(outputs, taps=1, stride=1, padding=0, depthwise=False):
         inputs = tensor().channels
         weights = rng.integers(-15, 16, (outputs, inputs, taps))
-        weights *= rng.random(weights.shape) < (0.7 if depthwise else density)
+        weights *= rng.random(weights.shape) < (tap_density if depthwise else density)
         if depthwise:
             weights *= np.eye(inputs, dtype=np.int64)[..., None]
         bias = np.zeros(outputs, np.int64)

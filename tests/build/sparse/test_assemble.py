@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from build.sparse.compose import compose
 from build.sparse.fold import fold
 from models.errors import BadInput
 from tests.build.sparse.random_network import random_frames, random_network
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("finn")
 SHAPES = {
     "blocks": {"seed": 19, "density": 0.6},
     "short": {"seed": 4, "filters": (6,), "length": 200, "density": 0.8, "input_bits": 6},
+    "composed": {"seed": 5, "filters": (6, 5), "density": 0.7, "tap_density": 0.35},
     "constant": {"seed": 0, "filters": (4, 3), "density": 0.12, "classes": 2},
 }
 
@@ -34,7 +36,7 @@ def simulated(network, frames, **settings):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_tensor_is_bit_exact_at_the_line_rate(shape):
-    network = fold(random_network(**SHAPES[shape]))
+    network = fold(compose(fold(random_network(**SHAPES[shape]))))
     frames = random_frames(network, 12)
     made, simulation, wrong = simulated(network, frames)
     assert len(wrong) > 8 and set(wrong.values()) == {0}
@@ -47,7 +49,7 @@ def test_every_tensor_is_bit_exact_at_the_line_rate(shape):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_stalls_on_both_sides_change_nothing(seed):
-    network = fold(random_network(**SHAPES["blocks"]))
+    network = fold(compose(fold(random_network(**SHAPES["blocks"]))))
     frames = random_frames(network, 24, seed)
     burst = (3, 40, 300, 2000)[seed]  # the longest fill every FIFO
     _, _, wrong = simulated(network, frames, stall=0.2, burst=burst, seed=seed + 1)
@@ -58,7 +60,7 @@ def test_a_flipped_table_bit_is_found_and_its_layer_named():
     from build.simulation.simulate import simulate
     from build.sparse.assemble import compile_network, mismatches
 
-    network = fold(random_network(**SHAPES["blocks"]))
+    network = fold(compose(fold(random_network(**SHAPES["blocks"]))))
     frames = random_frames(network, 6)
     accelerator = compile_network(network).accelerator
     name = "layer3"
@@ -100,7 +102,7 @@ def test_the_zoos_networks_are_bit_exact_with_and_without_stalls(name):
     from build.stimuli import synthetic_frames
     from models import zoo
 
-    network = fold(network_of(open_source(str(zoo.find(name))).model))
+    network = fold(compose(fold(network_of(open_source(str(zoo.find(name))).model))))
     frames = network.quantize(synthetic_frames())
     made, simulation, wrong = simulated(network, frames)
     assert set(wrong.values()) == {0} and simulation.cycles_per_frame == 257

@@ -1,15 +1,25 @@
 """Each phase of the compiler executed before and after, on random networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from build.sparse.adders import adder_graph, digits
+from build.sparse.compose import compose
 from build.sparse.fold import fold
+from build.sparse.lookups import lookup_of
 from build.sparse.network import Linear, MaxPool, Requantize
+from build.sparse.phases import check_composed
 from build.sparse.schedule import lanes_for
 from build.sparse.tables import table_of
-from models.errors import BadInput
-from tests.build.sparse.random_network import random_frames, random_network, staircase
+from models.errors import BadInput, CheckFailed
+from tests.build.sparse.random_network import (
+    random_frames,
+    random_network,
+    staircase,
+    stairs_at,
+)
 
 
 def assert_same(before, after, frames):
@@ -32,6 +42,30 @@ def test_folding_changes_no_value(seed):
     if seed % 3 == 0:
         channels = [sum(t.channels for t in n.tensors) for n in (network, folded)]
         assert channels[1] < channels[0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_composing_changes_no_class_and_no_other_channel(seed):
+    before = fold(random_network(seed, density=0.6, tap_density=0.35))
+    after = fold(compose(before))
+    frames = random_frames(before, 9)
+    check_composed(before, after, frames)
+    handed = [
+        sum(layer.hands_on(i) for layer in n.layers if isinstance(layer, Requantize)
+            for i in range(len(layer.values)))
+        for n in (before, after)
+    ]  # fmt: skip
+    assert handed[1] > handed[0]
+
+
+def test_a_wrong_composition_is_found():
+    before = fold(random_network(3, density=0.6, tap_density=0.35))
+    after = fold(compose(before))
+    index = max(i for i, layer in enumerate(after.layers[:-6]) if isinstance(layer, Linear))
+    turned = replace(after.layers[index], weights=-after.layers[index].weights)
+    layers = (*after.layers[:index], turned, *after.layers[index + 1 :])
+    with pytest.raises(CheckFailed, match="composition"):
+        check_composed(before, replace(after, layers=layers), random_frames(before, 9))
 
 
 def test_values_stay_within_the_analysed_ranges():
@@ -84,9 +118,39 @@ def test_tables_are_exact_for_every_accumulator(seed):
     np.testing.assert_array_equal(wider.compute(accumulators), expected)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_lookups_are_exact_for_every_accumulator(seed):
+    rng = np.random.default_rng(seed)
+    low, high = int(rng.integers(-3000, 10)), int(rng.integers(11, 5000))
+    bits = int(rng.integers(1, 9))
+    places = np.arange(low, high) + 1
+    if seed % 2:  # within a part of the range, some distance between two thresholds
+        places = places[len(places) // 3 : len(places) // 2 : int(rng.integers(1, 8))]
+    at, values = stairs_at(rng, places, bits, bool(rng.integers(2)))
+    if not len(at):
+        return
+    accumulators = np.arange(low, high + 1)
+    expected = values[np.searchsorted(at, accumulators, side="right")]
+    found = lookup_of(at, values, low, high, "quantizer")
+    np.testing.assert_array_equal(found.compute(accumulators), expected)
+    assert len(found.base) == 2**found.bits and 0 <= found.threshold.max() < 2**found.fraction
+
+
+def test_a_lookup_compares_nothing_where_the_range_ends_first():
+    at = np.arange(4, 300, 7)
+    values = np.arange(len(at) + 1)
+    found = lookup_of(at, values, 0, 400, "quantizer")
+    assert found.low == 0 and found.high > 400
+    found = lookup_of(at, values, -5000, 5000, "quantizer")
+    assert found.low % 128 == 0 and found.high % 128 == 0
+
+
 def test_a_staircase_both_ways_is_refused():
+    both = np.array([3, 9]), np.array([0, 2, 1])
     with pytest.raises(BadInput, match="rises and falls"):
-        table_of(np.array([3, 9]), np.array([0, 2, 1]), "quantizer")
+        table_of(*both, "quantizer")
+    with pytest.raises(BadInput, match="rises and falls"):
+        lookup_of(*both, 0, 20, "quantizer")
 
 
 def test_lanes_take_every_row_once_and_end_in_time():
