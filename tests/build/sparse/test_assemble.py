@@ -1,14 +1,15 @@
 """The RTL against the integer network: every tensor, several frames back to back, with stalls."""
 
 import dataclasses
-import re
 
 import numpy as np
 import pytest
 
 from build.sparse.compose import compose
 from build.sparse.fold import fold
+from build.sparse.lookups import lookup_of
 from models.errors import BadInput
+from tests.build.sparse.faults import flipped, memories
 from tests.build.sparse.random_network import random_frames, random_network
 
 pytestmark = pytest.mark.usefixtures("finn")
@@ -64,11 +65,17 @@ def test_a_flipped_table_bit_is_found_and_its_layer_named():
     frames = random_frames(network, 6)
     accelerator = compile_network(network).accelerator
     name = "layer3"
+    layer = next(layer for layer in network.layers if layer.name == name)
+    tensor = network.tensors[network.layers.index(layer)]
+    sums = next(x for before, x in network.trace(frames) if before.name == "layer2")
     file = f"m_{name}.sv"
     text = accelerator.design.sources[file]
-    image = max(re.findall(r"'h([0-9a-f]+);", text), key=len)
-    flipped = f"{int(image, 16) ^ 1 << 4 * (len(image) // 2):0{len(image)}x}"
-    sources = dict(accelerator.design.sources) | {file: text.replace(image, flipped)}
+    # The word that a channel's first accumulator reads.
+    number = next(n for n in range(tensor.channels) if f"t{n}" in memories(text))
+    stairs = layer.thresholds[number], layer.values[number]
+    found = lookup_of(*stairs, int(tensor.low[number]), int(tensor.high[number]), name)
+    word = max(int(sums[0, number, 0]), found.low) >> found.fraction & (2**found.bits - 1)
+    sources = dict(accelerator.design.sources) | {file: flipped(text, f"t{number}", word)}
     broken = dataclasses.replace(
         accelerator, design=dataclasses.replace(accelerator.design, sources=sources)
     )
