@@ -10,7 +10,7 @@ from brevitas.quant import Int32Bias
 from torch import nn
 
 from models.config import FRAME_CHANNELS, NUM_CLASSES, NetConfig
-from models.quantizers import input_quantizer
+from models.quantizers import Place, input_quantizer
 
 KERNELS = (32, 26, 18)  # samples; all three are centred on the same instants
 STRIDE = 4
@@ -20,7 +20,7 @@ POSITIONS = 8  # left after stride 4 and five poolings by 2: 1024 -> 257 -> 128 
 class Branch(nn.Sequential):
     """One scale of the MSC: strided convolution, then a 1x1: (N, 2, 1024) -> (N, F/3, 257)."""
 
-    def __init__(self, filters: int, kernel: int, config: NetConfig):
+    def __init__(self, filters: int, kernel: int, at: Place):
         super().__init__(
             QuantConv1d(
                 FRAME_CHANNELS,
@@ -28,11 +28,11 @@ class Branch(nn.Sequential):
                 kernel,
                 stride=STRIDE,
                 padding=kernel // 2,
-                weight_bit_width=config.weight_bits,
+                **at.weights(0),
             ),
             nn.BatchNorm1d(filters),
-            QuantReLU(bit_width=config.act_bits),
-            QuantConv1d(filters, filters, 1, weight_bit_width=config.weight_bits),
+            QuantReLU(bit_width=at.relu(2)),
+            QuantConv1d(filters, filters, 1, **at.weights(3)),
             nn.BatchNorm1d(filters),
         )
 
@@ -40,26 +40,25 @@ class Branch(nn.Sequential):
 class MultiScaleConv(nn.Module):
     """MSC: three branches that look at the same instants through windows of 32, 26 and 18."""
 
-    def __init__(self, config: NetConfig):
+    def __init__(self, at: Place):
         super().__init__()
-        filters = config.filters[0] // len(KERNELS)
-        self.branch1 = Branch(filters, KERNELS[0], config)
-        self.branch2 = Branch(filters, KERNELS[1], config)
-        self.branch3 = Branch(filters, KERNELS[2], config)
+        filters = at.config.filters[0] // len(KERNELS)
+        self.branch1 = Branch(filters, KERNELS[0], at.inside("branch1"))
+        self.branch2 = Branch(filters, KERNELS[1], at.inside("branch2"))
+        self.branch3 = Branch(filters, KERNELS[2], at.inside("branch3"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, 2, 1024) to (N, F, 257)."""
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x)], dim=1)
 
 
-def separable(inputs: int, outputs: int, config: NetConfig) -> list[nn.Module]:
+def separable(inputs: int, outputs: int, at: Place) -> list[nn.Module]:
     """Return a depthwise 3-tap and a 1x1 convolution: (N, inputs, L) -> (N, outputs, L)."""
-    bits = config.weight_bits
     return [
-        QuantConv1d(inputs, inputs, 3, padding=1, groups=inputs, weight_bit_width=bits),
+        QuantConv1d(inputs, inputs, 3, padding=1, groups=inputs, **at.weights(0)),
         nn.BatchNorm1d(inputs),
-        QuantReLU(bit_width=config.act_bits),
-        QuantConv1d(inputs, outputs, 1, weight_bit_width=bits),
+        QuantReLU(bit_width=at.relu(2)),
+        QuantConv1d(inputs, outputs, 1, **at.weights(3)),
         nn.BatchNorm1d(outputs),
     ]
 
@@ -70,30 +69,29 @@ class SeparableBlock(nn.Module):
     No activation follows the 1x1, so the next depthwise layer sees floating point.
     """
 
-    def __init__(self, inputs: int, outputs: int, config: NetConfig):
+    def __init__(self, inputs: int, outputs: int, at: Place):
         super().__init__()
-        self.block = nn.Sequential(*separable(inputs, outputs, config), nn.MaxPool1d(2))
+        layers = separable(inputs, outputs, at.inside("block"))
+        self.block = nn.Sequential(*layers, nn.MaxPool1d(2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, inputs, L) to (N, outputs, L // 2)."""
         return self.block(x)
 
 
-def classifier(inputs: int, config: NetConfig) -> nn.Sequential:
+def classifier(inputs: int, at: Place) -> nn.Sequential:
     """Return the three dense layers, (N, inputs) -> (N, 24)."""
-    bits = config.weight_bits
+    dense = at.config.dense
     return nn.Sequential(
-        QuantLinear(inputs, config.dense, bias=True, weight_bit_width=bits),
-        nn.BatchNorm1d(config.dense),
-        QuantReLU(bit_width=config.act_bits),
-        QuantLinear(config.dense, config.dense, bias=True, weight_bit_width=bits),
-        nn.BatchNorm1d(config.dense),
+        QuantLinear(inputs, dense, bias=True, **at.weights(0)),
+        nn.BatchNorm1d(dense),
+        QuantReLU(bit_width=at.relu(2)),
+        QuantLinear(dense, dense, bias=True, **at.weights(3)),
+        nn.BatchNorm1d(dense),
         # The last layer's bias is an integer in units of (activation step x weight step), so it
         # has to know the activation's step.
-        QuantReLU(bit_width=config.act_bits, return_quant_tensor=True),
-        QuantLinear(
-            config.dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, weight_bit_width=bits
-        ),
+        QuantReLU(bit_width=at.relu(5), return_quant_tensor=True),
+        QuantLinear(dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, **at.weights(6)),
     )
 
 
@@ -104,16 +102,15 @@ class AaronNet(nn.Module):
         super().__init__()
         self.config = config
         self.quantize = input_quantizer(config.input_bits)
-        self.expand = MultiScaleConv(config)
+        at = Place(config)
+        self.expand = MultiScaleConv(at.inside("expand"))
+        widths = enumerate(zip(config.filters, config.filters[1:], strict=False))
         self.feats = nn.Sequential(
-            *(
-                SeparableBlock(inputs, outputs, config)
-                for inputs, outputs in zip(config.filters, config.filters[1:], strict=False)
-            )
+            *(SeparableBlock(*width, at.inside("feats").inside(index)) for index, width in widths)
         )
         # The same as a global max pool for our frames; the adaptive one has no ONNX translation.
         self.pool = nn.Sequential(nn.MaxPool1d(POSITIONS), nn.Flatten())
-        self.classifier = classifier(config.filters[-1], config)
+        self.classifier = classifier(config.filters[-1], at.inside("classifier"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the class scores (N, 24) of frames (N, 2, 1024)."""

@@ -5,18 +5,22 @@ the architecture of their parent and differ in the weights alone.
 """
 
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from models.errors import BadInput
 
 Family = Literal["aaronnet", "vgg10"]
+Scale = Literal["tensor", "channel"]
+Steps = Literal["largest", "learned"]
 BLOCKS: dict[str, int] = {"aaronnet": 6, "vgg10": 7}  # length of `filters`
 
 FRAME_CHANNELS = 2  # I and Q
 FRAME_LENGTH = 1024  # samples
 NUM_CLASSES = 24
 
+OPTIONAL = {"layer_bits", "weight_scale", "weight_steps", "narrow"}
 NAME = re.compile(r"[A-Za-z0-9][\w+.-]{0,63}", re.ASCII)
 WIDEST = 1024  # channels; the widest network of ours has 129
 
@@ -36,10 +40,15 @@ class NetConfig:
             convolutions (vgg10).
         dense: width of the two hidden dense layers.
         input_bits: bits of the input quantizer over the constant range [-2, 2].
-        weight_bits: bits of all weights, per tensor.
-        act_bits: bits of all quantized ReLUs.
+        weight_bits: bits of the weights.
+        act_bits: bits of the quantized ReLUs.
         block_bits: bits of the signed activations between AaronNet's blocks; None leaves them in
             floating point, as published. Dataflow hardware needs a number.
+        layer_bits: layers, named as modules of the network, whose weights or activations have
+            other bits than the three above say. A dictionary is taken, too.
+        weight_scale: one weight step a tensor, as published, or one an output channel.
+        weight_steps: the largest weight is the last level, as published, or steps are learned.
+        narrow: weights have as many negative levels as positive ones, as published.
     """
 
     name: str
@@ -50,6 +59,10 @@ class NetConfig:
     weight_bits: int
     act_bits: int
     block_bits: int | None = None
+    layer_bits: tuple[tuple[str, int], ...] = ()
+    weight_scale: Scale = "tensor"
+    weight_steps: Steps = "largest"
+    narrow: bool = True
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -76,8 +89,22 @@ class NetConfig:
             )
         bits = [self.input_bits, self.weight_bits, self.act_bits]
         bits += [] if self.block_bits is None else [self.block_bits]
+        if not isinstance(self.layer_bits, Mapping | tuple):
+            raise BadInput(f"{self.name}: layer_bits maps layers to bits, not {self.layer_bits!r}")
+        layers = dict(self.layer_bits)
+        if any(not isinstance(layer, str) for layer in layers):
+            raise BadInput(f"{self.name}: layer_bits maps names of layers, not {list(layers)}")
+        object.__setattr__(self, "layer_bits", tuple(sorted(layers.items())))
+        bits += layers.values()
         if any(not _whole(width) or not 2 <= width <= 16 for width in bits):
             raise BadInput(f"{self.name}: bit widths must lie between 2 and 16, got {bits}")
+        for value, kinds in ((self.weight_scale, Scale), (self.weight_steps, Steps)):
+            if value not in get_args(kinds):
+                raise BadInput(f"{self.name}: {value!r} is not {' or '.join(get_args(kinds))}")
+        if not isinstance(self.narrow, bool):
+            raise BadInput(f"{self.name}: narrow is true or false, not {self.narrow!r}")
+        if not self.narrow and self.weight_steps == "largest":
+            raise BadInput(f"{self.name}: weights that are not narrow need learned steps")
 
     @property
     def hardware_form(self) -> bool:
@@ -85,8 +112,16 @@ class NetConfig:
         return self.family == "vgg10" or self.block_bits is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types, fit for JSON and for `weights_only` checkpoints."""
-        return {**asdict(self), "filters": list(self.filters)}
+        """Return plain types, fit for JSON and for `weights_only` checkpoints.
+
+        What only some networks have, `layer_bits` and what follows it, is there where it differs
+        from what was published.
+        """
+        values = {**asdict(self), "filters": list(self.filters), "layer_bits": dict(self.layer_bits)}
+        for field in fields(self):
+            if field.name in OPTIONAL and getattr(self, field.name) == field.default:
+                del values[field.name]
+        return values
 
     @staticmethod
     def from_dict(values: Any, what: str = "the configuration") -> "NetConfig":
@@ -100,12 +135,17 @@ class NetConfig:
         known = {field.name for field in fields(NetConfig)}
         if unknown := sorted(map(str, values.keys() - known)):
             raise BadInput(f"{what} holds no network configuration: {unknown[0]!r} is unknown")
-        if missing := sorted(known - {"block_bits"} - values.keys()):
+        needed = {field.name for field in fields(NetConfig) if field.default is MISSING}
+        if missing := sorted(needed - values.keys()):
             raise BadInput(f"{what} holds no network configuration: {missing[0]} is missing")
         try:
             return NetConfig(**{**values, "filters": tuple(values["filters"])})
         except BadInput as error:
             raise BadInput(f"{what}: {error}") from error
+
+    def bits_of(self, layer: str, otherwise: int) -> int:
+        """Return the bits of a layer; `otherwise` if it is none of `layer_bits`."""
+        return dict(self.layer_bits).get(layer, otherwise)
 
     def changed(self, **changes: Any) -> "NetConfig":
         """Return a copy with the given fields changed; None means unchanged."""

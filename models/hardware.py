@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from models.aaronnet import KERNELS, POSITIONS, STRIDE, classifier, separable
 from models.config import FRAME_CHANNELS, NetConfig
-from models.quantizers import input_quantizer
+from models.quantizers import Place, input_quantizer
 
 STEP = "act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl.value"
 
@@ -80,7 +80,8 @@ class HardwareAaronNet(nn.Module):
         if config.block_bits is None:
             raise ValueError("the hardware form needs block_bits")
         self.config = config
-        filters, bits = config.filters[0], config.weight_bits
+        filters, at = config.filters[0], Place(config)
+        expand = at.inside("expand")
         self.quantize = input_quantizer(config.input_bits)
         self.expand = nn.Sequential(
             MaskedQuantConv1d(
@@ -90,24 +91,25 @@ class HardwareAaronNet(nn.Module):
                 KERNELS[0],
                 stride=STRIDE,
                 padding=KERNELS[0] // 2,
-                weight_bit_width=bits,
+                **expand.weights(0),
             ),
             nn.BatchNorm1d(filters),
-            QuantReLU(bit_width=config.act_bits),
-            MaskedQuantConv1d(branch_mask(filters), filters, filters, 1, weight_bit_width=bits),
+            QuantReLU(bit_width=expand.relu(2)),
+            MaskedQuantConv1d(branch_mask(filters), filters, filters, 1, **expand.weights(3)),
             nn.BatchNorm1d(filters),
-            QuantIdentity(bit_width=config.block_bits),
+            QuantIdentity(bit_width=expand.block(5)),
         )
         widths = list(zip(config.filters, config.filters[1:], strict=False))
         # The last block pools by 2, then everything that is left is pooled: one pooling by 16.
         pools = [2] * (len(widths) - 1) + [2 * POSITIONS]
         self.feats = nn.Sequential(
             *(
-                HardwareBlock(inputs, outputs, pool, config)
-                for (inputs, outputs), pool in zip(widths, pools, strict=True)
+                HardwareBlock(*width, pool, at.inside("feats").inside(index))
+                for index, (width, pool) in enumerate(zip(widths, pools, strict=True))
             )
         )
-        self.classifier = nn.Sequential(nn.Flatten(), classifier(config.filters[-1], config))
+        dense = classifier(config.filters[-1], at.inside("classifier").inside(1))
+        self.classifier = nn.Sequential(nn.Flatten(), dense)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores (N, 24) of frames (N, 2, 1024)."""
@@ -123,11 +125,12 @@ class HardwareAaronNet(nn.Module):
 class HardwareBlock(nn.Module):
     """Depthwise 3-tap convolution, 1x1 convolution, quantizer, pooling."""
 
-    def __init__(self, inputs: int, outputs: int, pool: int, config: NetConfig):
+    def __init__(self, inputs: int, outputs: int, pool: int, at: Place):
         super().__init__()
+        block = at.inside("block")
         self.block = nn.Sequential(
-            *separable(inputs, outputs, config),
-            QuantIdentity(bit_width=config.block_bits),
+            *separable(inputs, outputs, block),
+            QuantIdentity(bit_width=block.block(5)),
             nn.MaxPool1d(pool),
         )
 

@@ -1,10 +1,13 @@
 """The quantizers of all our networks, on top of Brevitas's own."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 from brevitas.core.scaling import ScalingImplType
 from brevitas.nn import QuantHardTanh
-from brevitas.quant import Int8ActPerTensorFloatMinMaxInit
+from brevitas.quant import Int8ActPerTensorFloatMinMaxInit, Int8WeightPerTensorFloat
+
+from models.config import NetConfig
 
 
 class InputQuant(Int8ActPerTensorFloatMinMaxInit):
@@ -28,3 +31,51 @@ def input_quantizer(bits: int) -> QuantHardTanh:
 def scaling_of(quantizer: Any) -> Any:
     """Return the module of a learned activation quantizer that holds its range, as `value`."""
     return quantizer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
+
+
+class LearnedWeightQuant(Int8WeightPerTensorFloat):
+    """Weights on steps that are learned (Esser et al., "Learned Step Size Quantization", 2020).
+
+    What is learned is the range, as of activations: step times levels on the negative side.
+    """
+
+    scaling_impl_type = ScalingImplType.PARAMETER
+    scaling_init = 1.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a network, where the layers inside find the bits that a configuration gives them.
+
+    Attributes:
+        config: of the whole network.
+        name: of the part, as a module; "" is the network.
+    """
+
+    config: NetConfig
+    name: str = ""
+
+    def inside(self, name: str | int) -> "Place":
+        """Return the place of a part of this one."""
+        return replace(self, name=f"{self.name}.{name}" if self.name else str(name))
+
+    def weights(self, layer: int) -> dict[str, Any]:
+        """Return how Brevitas's convolution or dense layer, of this name, quantizes its weights."""
+        config = self.config
+        learned = config.weight_steps == "learned"
+        return {
+            "weight_quant": LearnedWeightQuant if learned else Int8WeightPerTensorFloat,
+            "weight_bit_width": config.bits_of(self.inside(layer).name, config.weight_bits),
+            "weight_scaling_per_output_channel": config.weight_scale == "channel",
+            "weight_narrow_range": config.narrow,
+        }
+
+    def relu(self, layer: int) -> int:
+        """Return the bits of the ReLU of this name."""
+        return self.config.bits_of(self.inside(layer).name, self.config.act_bits)
+
+    def block(self, layer: int) -> int:
+        """Return the bits of the signed activation of this name."""
+        bits = self.config.block_bits
+        assert bits is not None, "only a hardware form has them"
+        return self.config.bits_of(self.inside(layer).name, bits)

@@ -9,44 +9,38 @@ from brevitas.quant import Int32Bias
 from torch import nn
 
 from models.config import FRAME_CHANNELS, FRAME_LENGTH, NUM_CLASSES, NetConfig
-from models.quantizers import input_quantizer
+from models.quantizers import Place, input_quantizer
 
 
 class VGG10(nn.Sequential):
     """Frames (N, 2, 1024) -> class scores (N, 24): seven convolutions, three dense layers."""
 
     def __init__(self, config: NetConfig):
-        weight_bits, act_bits = config.weight_bits, config.act_bits
+        at = Place(config)
         layers: list[nn.Module] = [input_quantizer(config.input_bits)]
         for inputs, outputs in zip((FRAME_CHANNELS, *config.filters), config.filters, strict=False):
             layers += [
                 QuantConv1d(
-                    inputs, outputs, 3, padding=1, weight_bit_width=weight_bits, bias=False
+                    inputs, outputs, 3, padding=1, bias=False, **at.weights(len(layers))
                 ),
                 nn.BatchNorm1d(outputs),
-                QuantReLU(bit_width=act_bits),
+                QuantReLU(bit_width=at.relu(len(layers) + 2)),
                 nn.MaxPool1d(2),
             ]
         positions = FRAME_LENGTH >> len(config.filters)
+        first = len(layers) + 1  # behind the flattening
         layers += [
             nn.Flatten(),
             QuantLinear(
-                config.filters[-1] * positions,
-                config.dense,
-                bias=False,
-                weight_bit_width=weight_bits,
+                config.filters[-1] * positions, config.dense, bias=False, **at.weights(first)
             ),
             nn.BatchNorm1d(config.dense),
-            QuantReLU(bit_width=act_bits),
-            QuantLinear(config.dense, config.dense, bias=False, weight_bit_width=weight_bits),
+            QuantReLU(bit_width=at.relu(first + 2)),
+            QuantLinear(config.dense, config.dense, bias=False, **at.weights(first + 3)),
             nn.BatchNorm1d(config.dense),
-            QuantReLU(bit_width=act_bits, return_quant_tensor=True),
+            QuantReLU(bit_width=at.relu(first + 5), return_quant_tensor=True),
             QuantLinear(
-                config.dense,
-                NUM_CLASSES,
-                bias=True,
-                bias_quant=Int32Bias,
-                weight_bit_width=weight_bits,
+                config.dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, **at.weights(first + 6)
             ),
         ]
         super().__init__(*layers)

@@ -11,12 +11,13 @@ from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
+from brevitas.core.scaling import ParameterScaling
 from brevitas.nn import QuantConv1d, QuantHardTanh, QuantIdentity, QuantLinear, QuantReLU
 from torch import Tensor, nn
 from torch.distributed import nn as collectives
 
 from models.aaronnet import AaronNet
-from models.hardware import statistics_of
+from models.hardware import HardwareAaronNet, statistics_of
 from models.quantizers import scaling_of
 from models.vgg10 import VGG10
 from training import kernels
@@ -33,7 +34,7 @@ class FakeQuant(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, step: Tensor, low: int, high: int) -> Tensor:
-        """Return x on the grid; `step` is a scalar tensor."""
+        """Return x on the grid; `step` is a scalar tensor, or one that x's shape is spread from."""
         ctx.save_for_backward(x, step)
         ctx.low, ctx.high = low, high
         return torch.div(x, step).round_().clamp_(low, high).mul_(step)
@@ -48,7 +49,9 @@ class FakeQuant(torch.autograd.Function):
         grad_x = grad * inside
         # d/dstep of round(x/step) step: the rounding error inside, the bound outside.
         error = level.clamp_(ctx.low, ctx.high).sub_(ratio.mul_(inside))
-        if grad.is_contiguous() and error.is_contiguous():
+        if step.numel() > 1:
+            grad_step = error.mul_(grad).sum_to_size(step.shape)
+        elif grad.is_contiguous() and error.is_contiguous():
             grad_step = torch.dot(grad.view(-1), error.view(-1)).reshape(step.shape)
         else:  # channels last: a dot product would copy both
             grad_step = error.mul_(grad).sum().reshape(step.shape)
@@ -61,21 +64,30 @@ def step_of(quantizer: QuantReLU | QuantIdentity) -> nn.Parameter:
 
 
 def quantized_weight(layer: QuantConv1d | QuantLinear) -> tuple[Tensor, Tensor]:
-    """Return the weight on its grid, and the grid's step: the largest weight is the last level."""
-    top = 2 ** (_weight_bits(layer) - 1) - 1
-    step = layer.weight.abs().max().clamp_min(SMALLEST_STEP) / top
-    return _masked(layer, FakeQuant.apply(layer.weight, step, -top, top)), step
+    """Return the weight on its grid, and the grid's step: a scalar, or (C, 1, ...) by channel."""
+    low, high = weight_levels(layer)
+    scaling = layer.weight_quant.tensor_quant.scaling_impl
+    if isinstance(scaling, ParameterScaling):
+        largest = scaling.value.abs()
+    elif layer.weight_quant.quant_injector.scaling_per_output_channel:
+        largest = layer.weight.abs().flatten(1).amax(1).view(-1, *[1] * (layer.weight.ndim - 1))
+    else:
+        largest = layer.weight.abs().max()
+    step = largest.clamp_min(SMALLEST_STEP) / -low
+    return _masked(layer, FakeQuant.apply(layer.weight, step, low, high)), step
+
+
+def weight_levels(layer: QuantConv1d | QuantLinear) -> tuple[int, int]:
+    """Return the least and the largest integer that a layer's weights are quantized to."""
+    quantizer = layer.weight_quant.tensor_quant
+    top = 2 ** (int(quantizer.msb_clamp_bit_width_impl.bit_width.value) - 1) - 1
+    return (-top if quantizer.int_quant.narrow_range else -top - 1), top
 
 
 def _masked(layer: QuantConv1d | QuantLinear, weight: Tensor) -> Tensor:
     """Keep gradients from weights that are zero by construction (`models.hardware`)."""
     mask = getattr(layer, "mask", None)
     return weight if mask is None else weight * mask
-
-
-def _weight_bits(layer: QuantConv1d | QuantLinear) -> int:
-    quantizer = layer.weight_quant.tensor_quant
-    return int(quantizer.msb_clamp_bit_width_impl.bit_width.value)
 
 
 def _act_bits(quantizer: QuantReLU | QuantIdentity | QuantHardTanh) -> int:
@@ -111,9 +123,11 @@ class Twin(nn.Module):
             x = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         return self._run(network, x, None)[0]
 
-    def _features(self, network: AaronNet, x: Tensor) -> Tensor:
+    def _features(self, network: AaronNet | HardwareAaronNet, x: Tensor) -> Tensor:
         """Return the pooled features (N, F) of quantized frames, computed by `training.kernels`."""
-        branches: list[Any] = list(network.expand.children())
+        expand: list[Any] = list(network.expand.children())
+        # The hardware form has the branches as one.
+        branches = [expand] if isinstance(network, HardwareAaronNet) else expand
         longest = max(branch[0].kernel_size[0] for branch in branches)
         weights = [
             F.pad(self._weight(branch[0]), ((longest - branch[0].kernel_size[0]) // 2,) * 2)
@@ -128,24 +142,27 @@ class Twin(nn.Module):
             torch.block_diag(*(self._weight(branch[3]).squeeze(2) for branch in branches)),
             torch.cat([branch[3].bias for branch in branches]),
         )
-        norms = [branch[4] for branch in branches]
+        norms, quantizer = [branch[4] for branch in branches], _block_quantizer(branches[0])
         by = 1
         blocks: Iterable[Any] = network.feats
         for block in blocks:
-            depthwise, norm, relu, pointwise, last_norm, _ = block.block
+            depthwise, norm, relu, pointwise, last_norm = block.block[:5]
             gain, shift = normalisation(norms, mean, var, raw.numel() // len(mean))
             raw, mean, var = kernels.Depthwise.apply(
-                raw, gain, shift, by, self._weight(depthwise).squeeze(1).t(), depthwise.bias
+                *(raw, gain, shift, *self._signed_steps(quantizer, len(gain)), by),
+                *(self._weight(depthwise).squeeze(1).t(), depthwise.bias),
             )
             gain, shift = normalisation([norm], mean, var, raw.numel() // len(mean))
             raw, mean, var = kernels.Pointwise.apply(
                 *(raw, gain, shift, *self._steps([relu], len(gain))),
                 *(self._weight(pointwise).squeeze(2), pointwise.bias),
             )
-            norms, by = [last_norm], 2
+            norms, by, quantizer = [last_norm], 2, _block_quantizer(block.block)
         gain, shift = normalisation(norms, mean, var, raw.numel() // len(mean))
-        # Pooling by 2 and then over all that is left is pooling over all of them.
-        return torch.addcmul(shift, raw, gain).max(1).values
+        # Pooling by 2 and then over all that is left is pooling over all of them; and a quantizer
+        # keeps the order.
+        pooled = torch.addcmul(shift, raw, gain).max(1).values
+        return pooled if quantizer is None else self._activation(quantizer, pooled, None)[0]
 
     def _weight(self, layer: QuantConv1d) -> Tensor:
         return quantized_weight(layer)[0] if self.quantized else _masked(layer, layer.weight)
@@ -158,6 +175,16 @@ class Twin(nn.Module):
         steps = torch.stack([step_of(quantizer) for quantizer in quantizers])
         steps = steps.abs().clamp_min(SMALLEST_STEP) / top
         return steps.repeat_interleave(channels // len(quantizers)), top
+
+    def _signed_steps(
+        self, quantizer: QuantIdentity | None, channels: int
+    ) -> tuple[Tensor | None, int]:
+        """Return the steps (C,) of a block quantizer, if there is one and it is on, and its bits."""
+        if quantizer is None or not self.quantized:
+            return None, 1
+        bits = self._bits[id(quantizer)]
+        step = step_of(quantizer).abs().clamp_min(SMALLEST_STEP) / 2 ** (bits - 1)
+        return step.repeat(channels), bits
 
     def calibrate(self, x: Tensor, quantile: float = 0.9995) -> None:
         """Set the ranges of the activation quantizers to a quantile of what they receive.
@@ -226,7 +253,7 @@ class Twin(nn.Module):
         if bias is not None and layer.bias_quant.is_quant_enabled:
             assert step is not None, "such a layer has a quantizer in front of it"
             # A 32-bit integer in units of the products.
-            unit = (step * weight_step).detach()
+            unit = (step * weight_step.flatten()).detach()
             bias = bias + ((bias / unit).round() * unit - bias).detach()
         return F.linear(x, weight, bias)
 
@@ -239,13 +266,29 @@ def _convolution(layer: QuantConv1d, x: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(x, weight.unsqueeze(2), layer.bias, stride, padding, 1, layer.groups)
 
 
-def fits_kernels(network: nn.Module) -> TypeGuard[AaronNet]:
-    """Return whether a network can run on `training.kernels`: a paper-form AaronNet, not wide."""
+def fits_kernels(network: nn.Module) -> TypeGuard[AaronNet | HardwareAaronNet]:
+    """Return whether a network can run on `training.kernels`: an AaronNet, not wide.
+
+    The branches of the paper's form share a layer, and so need the same bits of their ReLUs.
+    """
     return (
-        isinstance(network, AaronNet)
+        isinstance(network, AaronNet | HardwareAaronNet)
         and max(network.config.filters) <= kernels.WIDEST
+        and _alike(network)
         and kernels.library() is not None
     )
+
+
+def _alike(network: AaronNet | HardwareAaronNet) -> bool:
+    if isinstance(network, HardwareAaronNet):
+        return True
+    branches: Iterable[Any] = network.expand.children()
+    return len({_act_bits(branch[2]) for branch in branches}) == 1
+
+
+def _block_quantizer(stage: Any) -> QuantIdentity | None:
+    """Return the quantizer behind a branch's or block's last batch norm, if there is one."""
+    return stage[5] if len(stage) > 5 and isinstance(stage[5], QuantIdentity) else None
 
 
 def runs_channels_last(network: nn.Module) -> bool:

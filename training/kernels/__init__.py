@@ -197,37 +197,55 @@ class Pointwise(torch.autograd.Function):
 
 
 class Depthwise(torch.autograd.Function):
-    """Batch norm, pooling and 3-tap depthwise convolution, (B, L, C) -> (B, L // by, C)."""
+    """Batch norm, pooling, quantizer and 3-tap depthwise convolution, with statistics.
+
+    (B, L, C) -> (B, L // by, C). Hardware quantizes before it pools: the numbers are the same.
+    """
 
     @staticmethod
     def forward(
-        ctx, raw: Tensor, gain: Tensor, shift: Tensor, by: int, weight: Tensor, bias: Tensor
+        ctx,
+        raw: Tensor,
+        gain: Tensor,
+        shift: Tensor,
+        step: Tensor | None,
+        bits: int,
+        by: int,
+        weight: Tensor,
+        bias: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Take the output before batch norm; gain and shift (C,); weight (3, C), bias (C,)."""
+        """Take the output before batch norm; gain, shift and step (C,); weight (3, C), bias (C,).
+
+        Without `step` nothing is quantized, else to signed integers of so many bits.
+        """
         batch, length, channels = raw.shape
         gain, shift, weight, bias = (t.contiguous() for t in (gain, shift, weight, bias))
+        step = None if step is None else step.contiguous()
+        levels = 2.0 ** (bits - 1)
+        ctx.by, ctx.range = by, (-levels, levels - 1)
         out = raw.new_empty(batch, length // by, channels)
         sums = raw.new_empty(2 * channels, dtype=torch.float64)
         _call(
             *("depthwise_fwd", raw, ctypes.c_long(batch), length, channels, by),
-            *(gain, shift, weight, bias, out, sums),
+            *(gain, shift, step, *ctx.range, weight, bias, out, sums),
         )
         mean, var = _statistics(sums, out.numel() // channels)
-        ctx.save_for_backward(raw, out, mean, gain, shift, weight)
-        ctx.by = by
+        ctx.save_for_backward(raw, out, mean, gain, shift, weight, step)
         return out, mean, var
 
     @staticmethod
     def backward(ctx, grad: Tensor, grad_mean: Tensor, grad_var: Tensor) -> tuple:
         """Return the gradients of all tensors."""
-        raw, out, mean, gain, shift, weight = ctx.saved_tensors
+        raw, out, mean, gain, shift, weight, step = ctx.saved_tensors
         batch, length, channels = raw.shape
         alpha, beta = _affine(grad_mean, grad_var, mean, out.numel() // channels)
         grad_raw = torch.empty_like(raw)
-        grads = raw.new_empty(6, channels, dtype=torch.float64)
+        grads = raw.new_empty(7, channels, dtype=torch.float64)
         _call(
             *("depthwise_bwd", raw, out, grad.contiguous(), ctypes.c_long(batch), length),
-            *(channels, ctx.by, gain, shift, weight, alpha, beta, grad_raw, grads),
+            *(channels, ctx.by, gain, shift, step, *ctx.range, weight, alpha, beta),
+            *(grad_raw, grads),
         )
         grads = grads.float()
-        return grad_raw, grads[4], grads[5], None, grads[:3], grads[3]
+        grad_step = None if step is None else grads[6]
+        return grad_raw, grads[4], grads[5], grad_step, None, None, grads[:3], grads[3]

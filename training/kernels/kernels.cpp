@@ -322,10 +322,24 @@ struct Pair {
   }
 };
 
-// One frame, normalised and pooled, with a zero position at both ends: p (length / by + 2, C)
+// Whole steps between low and top of them; without steps floating point.
+template <int C>
+struct Signed {
+  const bool quantized;
+  const float low, top;
+  Local<C> step, inverse;
+  Signed(const float* step_, int channels, float low, float top)
+      : quantized(step_ != nullptr), low(low), top(top), step(step_, channels, 1.f),
+        inverse(step_, channels, 1.f) {
+    for (float& x : inverse.x) x = 1.f / x;
+  }
+};
+
+// One frame, normalised, pooled and quantized, with a zero position at both ends:
+// p (length / by + 2, C). Quantizing keeps the order, so that the largest can be found before.
 template <int C>
 void pool(const float* raw, int length, int channels, int by, const Local<C>& gain,
-          const Local<C>& shift, float* p) {
+          const Local<C>& shift, const Signed<C>& levels, float* p) {
   const int positions = length / by;
   std::memset(p, 0, C * 4);
   std::memset(p + (size_t)(positions + 1) * C, 0, C * 4);
@@ -334,24 +348,29 @@ void pool(const float* raw, int length, int channels, int by, const Local<C>& ga
     alignas(64) float y[C];
     for (int c = 0; c < C; c++)
       y[c] = std::max(x.first[c] * gain[c] + shift[c], x.last[c] * gain[c] + shift[c]);
+    if (levels.quantized)
+      for (int c = 0; c < C; c++)
+        y[c] = std::min(std::max(std::nearbyint(y[c] * levels.inverse[c]), levels.low), levels.top) *
+               levels.step[c];
     std::memcpy(p + (size_t)(i + 1) * C, y, sizeof y);
   }
 }
 
 template <int C>
 void depthwise_forward(const float* raw, long batch, int length, int channels, int by,
-                       const float* gain_, const float* shift_, const float* weight,
-                       const float* bias_, float* out, double* sums, int threads) {
+                       const float* gain_, const float* shift_, const float* step_, float low,
+                       float top, const float* weight, const float* bias_, float* out, double* sums, int threads) {
   const int positions = length / by;
   std::vector<std::vector<double>> parts(threads, std::vector<double>(2 * channels, 0.));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int thread = 0; thread < threads; thread++) {
     const Local<C> gain(gain_, channels), shift(shift_, channels), bias(bias_, channels);
+    const Signed<C> levels(step_, channels, low, top);
     const Local<C> w0(weight, channels), w1(weight + channels, channels);
     const Local<C> w2(weight + 2 * channels, channels);
     std::vector<float> p((size_t)(positions + 2) * C), z((size_t)positions * C);
     for (long n = batch * thread / threads; n < batch * (thread + 1) / threads; n++) {
-      pool<C>(raw + n * length * channels, length, channels, by, gain, shift, p.data());
+      pool<C>(raw + n * length * channels, length, channels, by, gain, shift, levels, p.data());
       for (int i = 0; i < positions; i++) {
         const float* q = &p[(size_t)i * C];
         alignas(64) float y[C];
@@ -366,17 +385,20 @@ void depthwise_forward(const float* raw, long batch, int length, int channels, i
   reduce(parts, sums, 2 * channels);
 }
 
-// grads: weight (3, channels), bias, gain, shift
+// grads: weight (3, channels), bias, gain, shift, step
 template <int C>
 void depthwise_backward(const float* raw, const float* out, const float* grad, long batch,
                         int length, int channels, int by, const float* gain_, const float* shift_,
-                        const float* weight, const float* alpha_, const float* beta_,
+                        const float* step_, float low, float top, const float* weight, const float* alpha_, const float* beta_,
                         float* grad_raw, double* grads, int threads) {
   const int positions = length / by;
-  std::vector<std::vector<double>> parts(threads, std::vector<double>(6 * channels, 0.));
+  std::vector<std::vector<double>> parts(threads, std::vector<double>(7 * channels, 0.));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int thread = 0; thread < threads; thread++) {
     const Local<C> gain(gain_, channels), shift(shift_, channels);
+    const Signed<C> levels(step_, channels, low, top);
+    // Levels beyond all others stand for none.
+    const float least = levels.quantized ? low : -1e30f, most = levels.quantized ? top : 1e30f;
     const Local<C> alpha(alpha_, channels), beta(beta_, channels);
     const Local<C> w0(weight, channels), w1(weight + channels, channels);
     const Local<C> w2(weight + 2 * channels, channels);
@@ -385,8 +407,8 @@ void depthwise_backward(const float* raw, const float* out, const float* grad, l
     for (long n = batch * thread / threads; n < batch * (thread + 1) / threads; n++) {
       const float* frame = raw + n * length * channels;
       float* to = grad_raw + n * length * channels;
-      pool<C>(frame, length, channels, by, gain, shift, p.data());
-      alignas(64) float sums[6][C] = {{0}};
+      pool<C>(frame, length, channels, by, gain, shift, levels, p.data());
+      alignas(64) float sums[7][C] = {{0}};
       for (int i = 0; i < positions; i++) {
         const long row = (n * positions + i) * channels;
         float* y = &g[(size_t)(i + 1) * C];
@@ -402,13 +424,20 @@ void depthwise_backward(const float* raw, const float* out, const float* grad, l
       for (int i = 0; i < positions; i++) {
         const float* y = &g[(size_t)i * C];
         const Pair<C> x(frame + (size_t)i * by * channels, channels, by);
-        alignas(64) float to_first[C], to_last[C];
+        alignas(64) float to_first[C], to_last[C], ratio[C], level[C];
+        for (int c = 0; c < C; c++)
+          ratio[c] = std::max(x.first[c] * gain[c] + shift[c], x.last[c] * gain[c] + shift[c]) *
+                     levels.inverse[c];
+        for (int c = 0; c < C; c++) level[c] = std::nearbyint(ratio[c]);
         for (int c = 0; c < C; c += 16) {
           const v16 a = at(x.first + c), b = at(x.last + c), k = at(gain.x + c), s = at(shift.x + c);
-          const v16 gp = at(w0.x + c) * at(y + 2 * C + c) + at(w1.x + c) * at(y + C + c) +
+          const v16 q = at(ratio + c), l = at(level + c);
+          const v16 gq = at(w0.x + c) * at(y + 2 * C + c) + at(w1.x + c) * at(y + C + c) +
                          at(w2.x + c) * at(y + c);
+          const v16 none = gq * 0.f;
+          const v16 gp = (l >= least) & (l <= most) ? gq : none;
+          at(sums[6] + c) += gq * (l > most ? none + most : l < least ? none + least : l - q);
           const auto takes = b * k + s > a * k + s;
-          const v16 none = gp * 0.f;
           at(sums[4] + c) += gp * (takes ? b : a);
           at(sums[5] + c) += gp;
           at(to_last + c) = takes ? gp * k : none;
@@ -421,11 +450,11 @@ void depthwise_backward(const float* raw, const float* out, const float* grad, l
       if (positions * by < length)  // the pooling leaves an odd last position out
         std::memset(to + (size_t)positions * by * channels, 0,
                     (size_t)(length - positions * by) * channels * 4);
-      for (int s = 0; s < 6; s++)
+      for (int s = 0; s < 7; s++)
         for (int c = 0; c < channels; c++) part[s * channels + c] += sums[s][c];
     }
   }
-  reduce(parts, grads, 6 * channels);
+  reduce(parts, grads, 7 * channels);
 }
 
 }  // namespace
@@ -469,16 +498,16 @@ void pointwise_bwd(const float* raw, const float* out, const float* grad, long r
 }
 
 void depthwise_fwd(const float* raw, long batch, int length, int channels, int by,
-                   const float* gain, const float* shift, const float* weight, const float* bias,
-                   float* out, double* sums, int threads) {
-  BY_WIDTH(channels, depthwise_forward<W>(raw, batch, length, channels, by, gain, shift, weight, bias, out, sums, threads))
+                   const float* gain, const float* shift, const float* step, float low, float top,
+                   const float* weight, const float* bias, float* out, double* sums, int threads) {
+  BY_WIDTH(channels, depthwise_forward<W>(raw, batch, length, channels, by, gain, shift, step, low, top, weight, bias, out, sums, threads))
 }
 
 void depthwise_bwd(const float* raw, const float* out, const float* grad, long batch, int length,
-                   int channels, int by, const float* gain, const float* shift, const float* weight,
-                   const float* alpha, const float* beta, float* grad_raw, double* grads,
-                   int threads) {
-  BY_WIDTH(channels, depthwise_backward<W>(raw, out, grad, batch, length, channels, by, gain, shift, weight, alpha, beta, grad_raw, grads, threads))
+                   int channels, int by, const float* gain, const float* shift, const float* step,
+                   float low, float top, const float* weight, const float* alpha, const float* beta,
+                   float* grad_raw, double* grads, int threads) {
+  BY_WIDTH(channels, depthwise_backward<W>(raw, out, grad, batch, length, channels, by, gain, shift, step, low, top, weight, alpha, beta, grad_raw, grads, threads))
 }
 
 }
