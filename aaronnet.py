@@ -28,6 +28,7 @@ import deploy.cli_demo
 import deploy.cli_doctor
 import models.cli
 import training.cli
+import training.cli_bits
 import training.cli_data
 import training.cli_evaluate
 import training.cli_quantize
@@ -74,6 +75,7 @@ for command in (
     models.cli.cost,
     models.cli.export,
     training.cli_quantize.quantize,
+    training.cli_bits.requantize,
     build.cli.build,
     build.cli.boards,
     build.cli_sim.simulate,

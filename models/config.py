@@ -117,7 +117,11 @@ class NetConfig:
         What only some networks have, `layer_bits` and what follows it, is there where it differs
         from what was published.
         """
-        values = {**asdict(self), "filters": list(self.filters), "layer_bits": dict(self.layer_bits)}
+        values = {
+            **asdict(self),
+            "filters": list(self.filters),
+            "layer_bits": dict(self.layer_bits),
+        }
         for field in fields(self):
             if field.name in OPTIONAL and getattr(self, field.name) == field.default:
                 del values[field.name]

@@ -12,6 +12,7 @@ one in a million or so; in float64 the logits are identical.
 from typing import Any
 
 import torch
+from brevitas.core.scaling import ParameterScaling
 from brevitas.nn import QuantConv1d
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS
 from models.errors import BadInput
 from models.hardware import STEP, HardwareAaronNet, centred, scaled_norm
+from models.quantizers import WEIGHT_RANGE, bits_of, weight_levels
 
 
 def to_hardware(checkpoint: Checkpoint, block_bits: int, frames: Tensor) -> Checkpoint:
@@ -74,10 +76,21 @@ def fuse(checkpoint: Checkpoint, block_bits: int) -> Checkpoint:
 
 
 def _fuse_msc(branches: list[Any]) -> dict[str, Tensor]:
-    """Return the state of fused `Branch`es, keys relative to `expand`."""
+    """Return the state of fused `Branch`es, keys relative to `expand`.
+
+    Raises:
+        BadInput: they have other bits, and so no common steps.
+    """
+    if any(len({bits_of(branch[layer]) for branch in branches}) > 1 for layer in (0, 2, 3)):
+        raise BadInput(
+            "the hardware form has one layer for the three branches; give them the same bits"
+        )
     reference = branches[0][2].state_dict()[STEP]
     filters = branches[0][0].out_channels
-    step = [_power_of_two(max(_step(branch[layer]) for branch in branches)) for layer in (0, 3)]
+    step = [
+        _power_of_two(max(float(torch.as_tensor(_step(b[layer])).max()) for b in branches))
+        for layer in (0, 3)
+    ]
     taps = torch.zeros(len(branches) * filters, FRAME_CHANNELS, KERNELS[0])
     parts: dict[str, list[Tensor]] = {}
     blocks = []
@@ -89,11 +102,14 @@ def _fuse_msc(branches: list[Any]) -> dict[str, Tensor]:
         blocks.append(_integers(pointwise).squeeze(-1) * step[1])
         grown = step[0] / _step(convolution)
         layers: dict[int, dict[str, Tensor]] = {
-            0: {"bias": convolution.bias * grown},
+            0: {"bias": _times(convolution.bias, grown)},
             1: scaled_norm(norm, inputs=grown, outputs=to_reference),
         }
         grown = to_reference * step[1] / _step(pointwise)
-        layers |= {3: {"bias": pointwise.bias * grown}, 4: scaled_norm(last_norm, inputs=grown)}
+        layers |= {
+            3: {"bias": _times(pointwise.bias, grown)},
+            4: scaled_norm(last_norm, inputs=grown),
+        }
         for layer, tensors in layers.items():
             for key, tensor in tensors.items():
                 parts.setdefault(f"{layer}.{key}", []).append(tensor.detach())
@@ -104,6 +120,12 @@ def _fuse_msc(branches: list[Any]) -> dict[str, Tensor]:
     state["0.weight"] = taps
     state["3.weight"] = torch.block_diag(*blocks).unsqueeze(-1)
     state[f"2.{STEP}"] = reference
+    for layer, size in zip((0, 3), step, strict=True):
+        scaling = branches[0][layer].weight_quant.tensor_quant.scaling_impl
+        if isinstance(scaling, ParameterScaling):
+            low, _ = weight_levels(branches[0][layer])
+            shape = (len(taps), 1, 1) if scaling.value.ndim else ()
+            state[f"{layer}.{WEIGHT_RANGE}"] = torch.full(shape, size * -low)
     return state
 
 
@@ -113,10 +135,23 @@ def _integers(layer: QuantConv1d) -> Tensor:
         return layer.quant_weight().int().float()
 
 
-def _step(layer: QuantConv1d) -> float:
-    """Return the size of the layer's weight step."""
+def _step(layer: QuantConv1d) -> float | Tensor:
+    """Return the size of the layer's weight step, or of each channel's (C,).
+
+    A channel without a weight has any step: it takes the largest of the others.
+    """
     with torch.no_grad():
-        return layer.quant_weight().scale.item()
+        scale = layer.quant_weight().scale
+        if scale.ndim == 0:
+            return scale.item()
+        empty = (_integers(layer) == 0).flatten(1).all(1)
+        scale = scale.flatten()
+        largest = scale[~empty].max() if not empty.all() else torch.tensor(1.0)
+        return torch.where(empty, largest, scale).double()
+
+
+def _times(bias: Tensor, factor: float | Tensor) -> Tensor:
+    return (bias * factor).to(bias.dtype)
 
 
 def _power_of_two(value: float) -> float:

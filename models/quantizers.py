@@ -33,6 +33,25 @@ def scaling_of(quantizer: Any) -> Any:
     return quantizer.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
 
 
+WEIGHT_RANGE = "weight_quant.tensor_quant.scaling_impl.value"
+"""What a layer with learned weight steps calls its range in a state dict."""
+
+
+def bits_of(layer: Any) -> int:
+    """Return the bits of an activation quantizer, or of the weights of any other layer."""
+    if hasattr(layer, "act_quant"):
+        quantizer = layer.act_quant.fused_activation_quant_proxy.tensor_quant
+    else:
+        quantizer = layer.weight_quant.tensor_quant
+    return int(quantizer.msb_clamp_bit_width_impl.bit_width.value)
+
+
+def weight_levels(layer: Any) -> tuple[int, int]:
+    """Return the least and the largest integer that a layer's weights are quantized to."""
+    top = 2 ** (bits_of(layer) - 1) - 1
+    return (-top if layer.weight_quant.tensor_quant.int_quant.narrow_range else -top - 1), top
+
+
 class LearnedWeightQuant(Int8WeightPerTensorFloat):
     """Weights on steps that are learned (Esser et al., "Learned Step Size Quantization", 2020).
 

@@ -20,9 +20,7 @@ class VGG10(nn.Sequential):
         layers: list[nn.Module] = [input_quantizer(config.input_bits)]
         for inputs, outputs in zip((FRAME_CHANNELS, *config.filters), config.filters, strict=False):
             layers += [
-                QuantConv1d(
-                    inputs, outputs, 3, padding=1, bias=False, **at.weights(len(layers))
-                ),
+                QuantConv1d(inputs, outputs, 3, padding=1, bias=False, **at.weights(len(layers))),
                 nn.BatchNorm1d(outputs),
                 QuantReLU(bit_width=at.relu(len(layers) + 2)),
                 nn.MaxPool1d(2),

@@ -61,7 +61,7 @@ def quantize(
     original = checkpoints.load(checkpoint)
     recipe = Recipe(finetune, lr=lr, t0=0) if finetune else None
     result = run(
-        *(original, _source(data, batch_size, seed, epoch_frames), out, bits),
+        *(original, source_of(data, batch_size, seed, epoch_frames), out, bits),
         frames=frames,
         finetuning=recipe,
         batches_per_epoch=max(epoch_frames // batch_size, 1) if data and epoch_frames else None,
@@ -88,9 +88,10 @@ def quantize(
     print_table("", ("fact", "value"), [("tested on", result.data_label)])
 
 
-def _source(
+def source_of(
     data: Path | None, batch_size: int, seed: int, epoch_frames: int | None
 ) -> "RadioMLData | SyntheticData":
+    """Return the frames of a file, or fresh ones, set up."""
     from models.console import Bar
     from training.data import RadioMLData, SyntheticData
 

@@ -18,7 +18,7 @@ from torch.distributed import nn as collectives
 
 from models.aaronnet import AaronNet
 from models.hardware import HardwareAaronNet, statistics_of
-from models.quantizers import scaling_of
+from models.quantizers import bits_of, scaling_of, weight_levels
 from models.vgg10 import VGG10
 from training import kernels
 
@@ -77,22 +77,10 @@ def quantized_weight(layer: QuantConv1d | QuantLinear) -> tuple[Tensor, Tensor]:
     return _masked(layer, FakeQuant.apply(layer.weight, step, low, high)), step
 
 
-def weight_levels(layer: QuantConv1d | QuantLinear) -> tuple[int, int]:
-    """Return the least and the largest integer that a layer's weights are quantized to."""
-    quantizer = layer.weight_quant.tensor_quant
-    top = 2 ** (int(quantizer.msb_clamp_bit_width_impl.bit_width.value) - 1) - 1
-    return (-top if quantizer.int_quant.narrow_range else -top - 1), top
-
-
 def _masked(layer: QuantConv1d | QuantLinear, weight: Tensor) -> Tensor:
     """Keep gradients from weights that are zero by construction (`models.hardware`)."""
     mask = getattr(layer, "mask", None)
     return weight if mask is None else weight * mask
-
-
-def _act_bits(quantizer: QuantReLU | QuantIdentity | QuantHardTanh) -> int:
-    inner = quantizer.act_quant.fused_activation_quant_proxy.tensor_quant
-    return int(inner.msb_clamp_bit_width_impl.bit_width.value)
 
 
 class Twin(nn.Module):
@@ -108,7 +96,7 @@ class Twin(nn.Module):
         self._network = [network]
         self.quantized = True
         self._bits = {
-            id(layer): _act_bits(layer)
+            id(layer): bits_of(layer)
             for layer in network.modules()
             if isinstance(layer, QuantReLU | QuantIdentity | QuantHardTanh)
         }
@@ -179,7 +167,7 @@ class Twin(nn.Module):
     def _signed_steps(
         self, quantizer: QuantIdentity | None, channels: int
     ) -> tuple[Tensor | None, int]:
-        """Return the steps (C,) of a block quantizer, if there is one and it is on, and its bits."""
+        """Return steps (C,) and bits of a block quantizer; None: there is none, or it is off."""
         if quantizer is None or not self.quantized:
             return None, 1
         bits = self._bits[id(quantizer)]
@@ -239,7 +227,7 @@ class Twin(nn.Module):
             values = x.abs().flatten()
             values = values[:: max(1, len(values) >> 20)]
             level = values.kthvalue(max(int(quantile * len(values)), 1)).values
-            _set_range(layer, level.clamp_min(1e-3))
+            set_range(layer, level.clamp_min(1e-3))
         if not self.quantized:
             return x, None
         step = step_of(layer).abs().clamp_min(SMALLEST_STEP) / (top if unsigned else top + 1)
@@ -283,7 +271,7 @@ def _alike(network: AaronNet | HardwareAaronNet) -> bool:
     if isinstance(network, HardwareAaronNet):
         return True
     branches: Iterable[Any] = network.expand.children()
-    return len({_act_bits(branch[2]) for branch in branches}) == 1
+    return len({bits_of(branch[2]) for branch in branches}) == 1
 
 
 def _block_quantizer(stage: Any) -> QuantIdentity | None:
@@ -368,9 +356,10 @@ def initialise_ranges(network: nn.Module) -> None:
     """
     for layer in network.modules():
         if isinstance(layer, QuantReLU | QuantIdentity):
-            _set_range(layer, torch.tensor(1.0))
+            set_range(layer, torch.tensor(1.0))
 
 
-def _set_range(quantizer: QuantReLU | QuantIdentity, value: Tensor) -> None:
+def set_range(quantizer: QuantReLU | QuantIdentity, value: Tensor) -> None:
+    """Set the range of an activation quantizer: a positive scalar."""
     # Loading is what tells Brevitas that its own collection of statistics is over.
     scaling_of(quantizer).load_state_dict({"value": value}, strict=False)
