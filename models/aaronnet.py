@@ -89,9 +89,9 @@ def classifier(inputs: int, at: Place) -> nn.Sequential:
         QuantLinear(dense, dense, bias=True, **at.weights(3)),
         nn.BatchNorm1d(dense),
         # The last layer's bias is an integer in units of (activation step x weight step), so it
-        # has to know the activation's step.
+        # has to know the activation's step. Classes are compared: they have one weight step.
         QuantReLU(bit_width=at.relu(5), return_quant_tensor=True),
-        QuantLinear(dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, **at.weights(6)),
+        QuantLinear(dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, **at.weights(6, "tensor")),
     )
 
 

@@ -46,7 +46,8 @@ class NetConfig:
             floating point, as published. Dataflow hardware needs a number.
         layer_bits: layers, named as modules of the network, whose weights or activations have
             other bits than the three above say. A dictionary is taken, too.
-        weight_scale: one weight step a tensor, as published, or one an output channel.
+        weight_scale: one weight step a tensor, as published, or one an output channel (but for the
+            last layer, whose outputs are compared with one another).
         weight_steps: the largest weight is the last level, as published, or steps are learned.
         narrow: weights have as many negative levels as positive ones, as published.
     """

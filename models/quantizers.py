@@ -7,7 +7,7 @@ from brevitas.core.scaling import ScalingImplType
 from brevitas.nn import QuantHardTanh
 from brevitas.quant import Int8ActPerTensorFloatMinMaxInit, Int8WeightPerTensorFloat
 
-from models.config import NetConfig
+from models.config import NetConfig, Scale
 
 
 class InputQuant(Int8ActPerTensorFloatMinMaxInit):
@@ -78,14 +78,19 @@ class Place:
         """Return the place of a part of this one."""
         return replace(self, name=f"{self.name}.{name}" if self.name else str(name))
 
-    def weights(self, layer: int) -> dict[str, Any]:
-        """Return how Brevitas's convolution or dense layer, of this name, quantizes its weights."""
+    def weights(self, layer: int, scale: Scale | None = None) -> dict[str, Any]:
+        """Return how Brevitas's convolution or dense layer, of this name, quantizes its weights.
+
+        Args:
+            layer: the name.
+            scale: a step a tensor or a channel; None takes what the configuration says.
+        """
         config = self.config
         learned = config.weight_steps == "learned"
         return {
             "weight_quant": LearnedWeightQuant if learned else Int8WeightPerTensorFloat,
             "weight_bit_width": config.bits_of(self.inside(layer).name, config.weight_bits),
-            "weight_scaling_per_output_channel": config.weight_scale == "channel",
+            "weight_scaling_per_output_channel": (scale or config.weight_scale) == "channel",
             "weight_narrow_range": config.narrow,
         }
 

@@ -38,7 +38,11 @@ class VGG10(nn.Sequential):
             nn.BatchNorm1d(config.dense),
             QuantReLU(bit_width=at.relu(first + 5), return_quant_tensor=True),
             QuantLinear(
-                config.dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, **at.weights(first + 6)
+                config.dense,
+                NUM_CLASSES,
+                bias=True,
+                bias_quant=Int32Bias,
+                **at.weights(first + 6, "tensor"),
             ),
         ]
         super().__init__(*layers)
