@@ -36,7 +36,8 @@ def network_of(model: ModelWrapper) -> Network:
     line = _line(model, constants)
     if not line or line[0].op_type not in QUANTIZERS:
         raise BadInput("sparse hardware takes integers: the first node must quantize the input")
-    step, low, high = _range(line[0], constants)
+    low, high = _range(line[0], constants)
+    step = float(constants[line[0].input[1]].item())
     shape = model.get_tensor_shape(source)
     network = Network(low, high, int(shape[1]), int(np.prod(shape[2:])), step, ())
     layers: list[Layer] = []
@@ -81,8 +82,8 @@ def _line(model: ModelWrapper, constants: dict[str, np.ndarray]) -> list[NodePro
     return found
 
 
-def _range(quantizer: NodeProto, constants: dict[str, np.ndarray]) -> tuple[float, int, int]:
-    """Return a quantizer's step, its lowest and its highest integer."""
+def _range(quantizer: NodeProto, constants: dict[str, np.ndarray]) -> tuple[int, int]:
+    """Return a quantizer's lowest and its highest integer."""
     operator = getCustomOp(quantizer)
     bits = int(constants[quantizer.input[3]].item())
     narrow = operator.get_nodeattr("narrow")
@@ -90,7 +91,7 @@ def _range(quantizer: NodeProto, constants: dict[str, np.ndarray]) -> tuple[floa
         low, high = -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
     else:
         low, high = 0, 2**bits - 1 - narrow
-    return float(constants[quantizer.input[1]].item()), int(low), int(high)
+    return int(low), int(high)
 
 
 def _attributes(node: NodeProto) -> dict:
@@ -102,7 +103,7 @@ def _linear(model: ModelWrapper, node: NodeProto, constants: dict[str, np.ndarra
     quantizer = quantizer_of(model, node.input[1])
     assert quantizer is not None, "`build.checks` refuses layers with float weights"
     values, step = constants[quantizer.input[0]], constants[quantizer.input[1]]
-    _, low, high = _range_of_weights(quantizer, constants)
+    low, high = _range(quantizer, constants)
     # The same double quantization as at run time: to the step's integers, within its bits.
     weights = np.clip(np.rint(values.astype(np.float64) / step), low, high).astype(np.int64)
     attributes = _attributes(node)
@@ -133,14 +134,6 @@ def _linear(model: ModelWrapper, node: NodeProto, constants: dict[str, np.ndarra
     )
 
 
-def _range_of_weights(
-    quantizer: NodeProto, constants: dict[str, np.ndarray]
-) -> tuple[float, int, int]:
-    if constants[quantizer.input[1]].size != 1:
-        raise BadInput(f"{quantizer.name}: sparse hardware wants one weight step a layer")
-    return _range(quantizer, constants)
-
-
 def _with_bias(
     model: ModelWrapper, node: NodeProto, layer: Linear, constants: dict[str, np.ndarray]
 ) -> Linear:
@@ -151,6 +144,10 @@ def _with_bias(
     """
     if node.op_type not in LAYERS:
         raise BadInput(f"{node.name}: sparse hardware ends in a layer, whose largest score wins")
+    weights = quantizer_of(model, node.input[1])
+    if weights is not None and constants[weights.input[1]].size != 1:
+        raise BadInput(f"{node.name}: the largest score wins, so the last layer's weights need one "
+                       "step for all classes")  # fmt: skip
     if len(node.input) < 3:
         return layer
     quantizer = quantizer_of(model, node.input[2])
@@ -184,7 +181,7 @@ def _requantize(
                        "sparse hardware")  # fmt: skip
     accumulators = np.arange(first, last + 1)
     every = np.broadcast_to(accumulators[:, None], (len(accumulators), len(low)))
-    _, lowest, _ = _range(quantizer, constants)
+    lowest, _ = _range(quantizer, constants)
     values = levels_of(model, quantizer)(every).astype(np.int64).T + lowest
     thresholds, steps = [], []
     for channel, row in enumerate(values):

@@ -69,9 +69,31 @@ class TakeQuantizedInput(Transformation):
         return model, False
 
 
+class RoomForSigns(Transformation):
+    """Give weights whose least integer has no negative one bit more, as type only.
+
+    Where a batch norm's gain is negative, streamlining changes the weights' sign, and FINN does not
+    if the result is outside their type. `step_minimize_bit_width` takes back what is not needed.
+    """
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Rewrite in place."""
+        for node in list(model.graph.node):
+            weights = model.get_initializer(node.input[0])
+            if node.op_type not in ("Quant", "IntQuant") or weights is None:
+                continue
+            low, _ = integers_of(model, node)
+            integers = np.rint(weights.astype(np.float64) / model.get_initializer(node.input[1]))
+            if low == integers.min() == -(2 ** (int(model.get_initializer(node.input[3])) - 1)):
+                bits = model.make_new_valueinfo_name()
+                model.set_initializer(bits, model.get_initializer(node.input[3]) + np.float32(1))
+                node.input[3] = bits
+        return model, False
+
+
 def step_integer_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
     """Before `step_qonnx_to_finn`: let the input be the integers of the first quantizer."""
-    return model.transform(TakeQuantizedInput())
+    return model.transform(TakeQuantizedInput()).transform(RoomForSigns())
 
 
 def step_channels_last_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:

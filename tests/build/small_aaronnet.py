@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from brevitas.nn import QuantConv1d
 
+from models.bits import Bits
 from models.checkpoint import Checkpoint
 from models.config import NetConfig
 from models.fuse import to_hardware
 from models.networks import build_network
+from training.requantize import with_bits
 
 CONFIG = NetConfig(
     "small", "aaronnet", (12, 8, 10, 8, 8, 10), 12, input_bits=4, weight_bits=4, act_bits=3
@@ -52,3 +54,17 @@ def paper_form() -> Checkpoint:
 def small_checkpoint() -> Checkpoint:
     """Return its hardware form with 4 bits between the blocks."""
     return to_hardware(paper_form(), 4, torch.from_numpy(frames_for(64, seed=1)))
+
+
+@cache
+def mixed_checkpoint(narrow: bool = True) -> Checkpoint:
+    """Return it with bits by layer, and learned weight steps by channel."""
+    bits = Bits(
+        **{"input": 4, "weights": 3, "relus": 3, "blocks": 4, "narrow": narrow},
+        **{"scale": "channel", "steps": "learned"},
+        layers={
+            **{"expand.0": 4, "expand.2": 4, "feats.1.block.5": 3, "feats.2.block.0": 2},
+            **{"classifier.1.2": 2, "classifier.1.6": 4},
+        },
+    )
+    return with_bits(paper_form(), bits, torch.from_numpy(frames_for(64, seed=1)))

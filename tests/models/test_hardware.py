@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from brevitas.nn import QuantConv1d
+from brevitas.nn import QuantConv1d, QuantLinear
 
 from models import checkpoint
 from models.calibrate import best_ranges, calibrate
@@ -13,6 +13,7 @@ from models.errors import BadInput
 from models.fuse import fuse, to_hardware
 from models.hardware import MaskedQuantConv1d, branch_mask, scaled_norm, taps_mask
 from models.networks import build_network
+from training.requantize import weight_range
 
 PUBLISHED = Path("../shared/checkpoints")
 
@@ -25,8 +26,13 @@ def frames() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def paper(frames) -> Checkpoint:
     """A network whose branches' steps and batch norms all differ, some weights pruned."""
+    return random_paper(frames)
+
+
+def random_paper(frames: torch.Tensor, **changes) -> Checkpoint:
+    """Return such a network; `changes` are the configuration's."""
     torch.manual_seed(1)
-    config = named_config("aaronnet32").changed(filters=(12, 8, 10, 8, 8, 10), dense=12)
+    config = named_config("aaronnet32").changed(filters=(12, 8, 10, 8, 8, 10), dense=12, **changes)
     network = build_network(config)
     with torch.no_grad():
         for index, branch in enumerate(network.expand.children()):
@@ -38,6 +44,11 @@ def paper(frames) -> Checkpoint:
                 module.bias.normal_()
             if isinstance(module, QuantConv1d):
                 module.weight *= torch.rand_like(module.weight) > 0.3
+                if changes:
+                    module.weight[0] = 0  # a channel without a weight
+            if isinstance(module, QuantConv1d | QuantLinear) and "weight_steps" in changes:
+                scaling = module.weight_quant.tensor_quant.scaling_impl
+                scaling.value.copy_(weight_range(module, scaling.value.ndim > 0))
         for batch in frames.split(16):
             network.train()(batch)
     return Checkpoint(network.eval(), config, {"data_label": "random"})
@@ -66,7 +77,33 @@ def test_fused_network_computes_the_same(paper, frames):
     check_exact(paper, frames)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight_scale": "channel"},
+        {"weight_steps": "learned", "weight_bits": 4},
+        {"weight_steps": "learned", "weight_scale": "channel", "weight_bits": 3, "narrow": False},
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
+)
+def test_other_weight_steps_fuse_exactly_too(changes, frames):
+    made = random_paper(frames, **changes)
+    check_exact(made, frames)
+    check_integers(made)
+
+
+def test_branches_of_other_bits_are_refused(frames):
+    made = random_paper(frames, layer_bits={"expand.branch2.2": 4})
+    with pytest.raises(BadInput, match="give them the same bits"):
+        fuse(made, 8)
+
+
 def test_fused_weights_are_the_branches_integers(paper):
+    check_integers(paper)
+
+
+def check_integers(paper: Checkpoint) -> None:
     expand = fuse(paper, block_bits=8).network.expand
     parts = integers(expand[0]).chunk(3)
     blocks = integers(expand[3]).squeeze(-1)

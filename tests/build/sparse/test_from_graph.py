@@ -6,7 +6,7 @@ import pytest
 from build.stimuli import synthetic_frames
 from models import zoo
 from models.errors import BadInput
-from tests.build.small_aaronnet import frames_for, small_checkpoint
+from tests.build.small_aaronnet import frames_for, mixed_checkpoint, small_checkpoint
 from tests.build.sparse.test_passes import assert_same
 
 pytestmark = pytest.mark.usefixtures("finn")
@@ -44,6 +44,11 @@ def test_the_zoos_networks_are_lifted_exactly(name):
 
 def test_a_random_network_is_lifted_exactly():
     assert_lifted(small_checkpoint(), frames_for(26))
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_bits_by_layer_and_steps_by_channel_are_lifted_exactly(narrow):
+    assert_lifted(mixed_checkpoint(narrow), frames_for(26))
 
 
 def test_a_graph_without_quantized_input_is_refused():
