@@ -121,7 +121,8 @@ class QuantizersBeforeFlatten(Transformation):
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Swap the first such pair, in place."""
         for node in model.graph.node:
-            if node.op_type not in QUANTIZERS or any(
+            # ReLUs too: a quantizer follows them.
+            if node.op_type not in (*QUANTIZERS, "Relu") or any(
                 (values := model.get_initializer(name)) is None or values.size != 1
                 for name in node.input[1:]
             ):

@@ -79,7 +79,10 @@ def open_source(given: str | Path | Checkpoint) -> Source:
             f"{what} has float activations between its blocks, which dataflow hardware cannot "
             "compute; make its hardware form first: aaronnet quantize CHECKPOINT --bits 8"
         )
-    return Source(to_qonnx(opened), opened, opened.config.name)
+    model = to_qonnx(opened)
+    if opened.config.family == "bacalhaunet":  # the others are in the flow's spelling as they are
+        model = canonical(model)
+    return Source(model, opened, opened.config.name)
 
 
 def load_graph(path: str | Path) -> ModelWrapper:

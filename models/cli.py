@@ -55,7 +55,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Configuration the checkpoint must have (vgg10, aaronnet32, aaronnet48, aaronnet128)."
+        help="Configuration the checkpoint must have (vgg10, bacalhaunet, aaronnet32, 48 or 128)."
     ),
 ]
 Filters = Annotated[

@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 from models.errors import BadInput
 
-Family = Literal["aaronnet", "vgg10"]
+Family = Literal["aaronnet", "vgg10", "bacalhaunet"]
 Scale = Literal["tensor", "channel"]
 Steps = Literal["largest", "learned"]
-BLOCKS: dict[str, int] = {"aaronnet": 6, "vgg10": 7}  # length of `filters`
+BLOCKS: dict[str, int] = {"aaronnet": 6, "vgg10": 7, "bacalhaunet": 5}  # length of `filters`
 
 FRAME_CHANNELS = 2  # I and Q
 FRAME_LENGTH = 1024  # samples
@@ -37,8 +37,8 @@ class NetConfig:
         name: what the network is called in reports.
         family: which module builds it.
         filters: output channels of the MSC and of the five blocks (aaronnet), or of the seven
-            convolutions (vgg10).
-        dense: width of the two hidden dense layers.
+            convolutions (vgg10), or of the five layers (bacalhaunet).
+        dense: width of the two hidden dense layers; 0 for bacalhaunet, which has none.
         input_bits: bits of the input quantizer over the constant range [-2, 2].
         weight_bits: bits of the weights.
         act_bits: bits of the quantized ReLUs.
@@ -71,13 +71,16 @@ class NetConfig:
                 f"{self.name!r} is no name of a network; use letters, digits and +-_. (at most 64)"
             )
         if self.family not in get_args(Family):
-            raise BadInput(f"{self.name}: unknown family {self.family!r}; use aaronnet or vgg10")
+            raise BadInput(f"{self.name}: unknown family {self.family!r}; use {', '.join(BLOCKS)}")
         if not isinstance(self.filters, tuple) or len(self.filters) != BLOCKS[self.family]:
             raise BadInput(
                 f"{self.name}: {self.family} takes {BLOCKS[self.family]} filter counts, "
                 f"not {self.filters!r}"
             )
-        widths = (*self.filters, self.dense)
+        if self.family == "bacalhaunet" and self.dense != 0:
+            raise BadInput(f"{self.name}: bacalhaunet has no hidden dense layers, dense must be 0")
+        hidden = () if self.family == "bacalhaunet" else (self.dense,)
+        widths = (*self.filters, *hidden)
         if any(not _whole(width) or not 1 <= width <= WIDEST for width in widths):
             raise BadInput(
                 f"{self.name}: filters and dense widths must be whole numbers from 1 to {WIDEST}, "
@@ -110,7 +113,7 @@ class NetConfig:
     @property
     def hardware_form(self) -> bool:
         """Whether every activation is quantized, as dataflow hardware needs it."""
-        return self.family == "vgg10" or self.block_bits is not None
+        return self.family in ("vgg10", "bacalhaunet") or self.block_bits is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, fit for JSON and for `weights_only` checkpoints.
@@ -165,6 +168,15 @@ CONFIGS: dict[str, NetConfig] = {
     config.name: config
     for config in (
         NetConfig("vgg10", "vgg10", (64,) * 7, 128, input_bits=8, weight_bits=8, act_bits=8),
+        NetConfig(
+            "bacalhaunet",
+            "bacalhaunet",
+            (24, 24, 48, 48, 48),
+            0,
+            input_bits=6,
+            weight_bits=6,
+            act_bits=6,
+        ),
         _aaronnet("aaronnet32", (33, 32, 32, 32, 32, 40), 48),
         _aaronnet("aaronnet48", (48,) * 6, 48),
         _aaronnet("aaronnet128", (129,) + (128,) * 5, 128),

@@ -4,6 +4,7 @@ from brevitas.nn import QuantConv1d, QuantIdentity, QuantLinear, QuantReLU
 from torch import nn
 
 from models.aaronnet import AaronNet
+from models.bacalhaunet import BacalhauNet
 from models.config import NetConfig
 from models.errors import BadInput
 from models.hardware import HardwareAaronNet
@@ -29,6 +30,8 @@ def build_network(config: NetConfig) -> nn.Module:
 def _built(config: NetConfig) -> nn.Module:
     if config.family == "vgg10":
         return VGG10(config)
+    if config.family == "bacalhaunet":
+        return BacalhauNet(config)
     return HardwareAaronNet(config) if config.hardware_form else AaronNet(config)
 
 

@@ -78,7 +78,7 @@ class Place:
         """Return the place of a part of this one."""
         return replace(self, name=f"{self.name}.{name}" if self.name else str(name))
 
-    def weights(self, layer: int, scale: Scale | None = None) -> dict[str, Any]:
+    def weights(self, layer: int | str, scale: Scale | None = None) -> dict[str, Any]:
         """Return how Brevitas's convolution or dense layer, of this name, quantizes its weights.
 
         Args:
@@ -94,7 +94,7 @@ class Place:
             "weight_narrow_range": config.narrow,
         }
 
-    def relu(self, layer: int) -> int:
+    def relu(self, layer: int | str) -> int:
         """Return the bits of the ReLU of this name."""
         return self.config.bits_of(self.inside(layer).name, self.config.act_bits)
 

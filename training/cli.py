@@ -120,7 +120,7 @@ def train(
     network: Annotated[
         str,
         typer.Argument(
-            help="vgg10, aaronnet32, aaronnet48, aaronnet128, a checkpoint, or a name of the zoo."
+            help="vgg10, bacalhaunet, aaronnet32, 48 or 128, a checkpoint, or a name of the zoo."
         ),
     ],
     out: Out,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed import nn as collectives
 
 from models.aaronnet import AaronNet
+from models.bacalhaunet import Mean, Residual
 from models.hardware import HardwareAaronNet, statistics_of
 from models.quantizers import bits_of, scaling_of, weight_levels
 from models.vgg10 import VGG10
@@ -202,8 +203,15 @@ class Twin(nn.Module):
                 x = batch_norm(layer, x)
             case nn.MaxPool1d(kernel_size=int(size)) if x.ndim == 4:
                 x = F.max_pool2d(x, (1, size))
-            case nn.MaxPool1d() | nn.Flatten():
+            case nn.MaxPool1d() | nn.Flatten() | Mean():
                 x = layer(x)
+            case Residual():
+                x, _ = self._run(layer.quantize, x, quantile)
+                # One range for both terms: that of the first.
+                branch, _ = self._run(layer.branch, x, quantile)
+                x, step = self._run(
+                    layer.after, x + self._run(layer.quantize, branch, None)[0], quantile
+                )
             case nn.ModuleList() | QuantLinear():
                 raise TypeError(f"{type(layer).__name__} is run by its parent")
             case _ if hasattr(layer, "branch1"):
