@@ -15,7 +15,7 @@ from build.simulation.stitch import TOP, Accelerator, Link
 from build.simulation.verilate import Design, Port
 from build.sparse.adders import AdderGraph, adder_graph
 from build.sparse.emit import Module, matrix_module
-from build.sparse.emit_dense import dense_module, lanes_of
+from build.sparse.emit_dense import dense_module, rows_of
 from build.sparse.emit_lookup import requantize_module
 from build.sparse.network import ArgMax, Linear, MaxPool, Network, Requantize, Tensor, bits_of
 from build.sparse.schedule import DRAIN, lanes_for
@@ -251,12 +251,11 @@ def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first:
 def _dense(top: _Top, layer: Linear, following: object, index: int, clocks: int) -> None:
     """Add a dense layer, with the quantizer behind it if any."""
     quantizer = following if isinstance(following, Requantize) else None
-    lanes = lanes_for(layer.weights[:, :, 0], clocks)
     result = top.network.tensors[index + 1 if quantizer is None else index + 2]
     module = dense_module(
         f"m_{layer.name}",
-        lanes_of(layer, quantizer, lanes),
-        lanes.clocks,
+        rows_of(layer, quantizer),
+        lanes_for(layer.weights[:, :, 0], clocks),
         top.network.tensors[index],
         result,
     )

@@ -3,24 +3,30 @@
 module sparse_window #(parameter WIDTH = 8, POSITIONS = 257) (
 	input clk, input rst,
 	input [WIDTH-1:0] in_data, input in_valid,
-	output reg [3*WIDTH-1:0] out_data, output reg out_valid
+	output [3*WIDTH-1:0] out_data, output reg out_valid
 );
-	reg [WIDTH-1:0] previous, middle;
-	reg waits;  // middle still needs its window
-	reg [$clog2(POSITIONS+1)-1:0] position;  // of middle
+	reg [WIDTH-1:0] next, middle, previous;  // a window
+	reg [WIDTH-1:0] newest;
+	reg waits;  // newest still needs its window
+	reg [$clog2(POSITIONS+1)-1:0] position;  // of newest
 	wire last = position == POSITIONS - 1;
 	wire fire = waits & (in_valid | last);
+	assign out_data = {next, middle, previous};
+	// Zeros by the registers' resets, which take no LUT.
+	always @(posedge clk)
+		if (fire & last) next <= 0;
+		else if (fire) next <= in_data;
+	always @(posedge clk)
+		if (fire & position == 0) previous <= 0;
+		else if (fire) previous <= middle;
 	always @(posedge clk) begin
-		out_valid <= fire;
-		if (fire) begin
-			out_data <= {last ? {WIDTH{1'b0}} : in_data, middle, previous};
-			previous <= last ? {WIDTH{1'b0}} : middle;
-			position <= last ? 0 : position + 1'b1;
-		end
-		if (in_valid) middle <= in_data;
+		if (fire) middle <= newest;
+		if (in_valid) newest <= in_data;
+		out_valid <= fire & ~rst;
+		if (fire) position <= last ? 0 : position + 1'b1;
 		waits <= in_valid | (waits & ~fire);
 		if (rst) begin
-			waits <= 0; position <= 0; previous <= 0; out_valid <= 0;
+			waits <= 0; position <= 0;
 		end
 	end
 endmodule

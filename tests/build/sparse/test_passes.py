@@ -153,13 +153,14 @@ def test_a_staircase_both_ways_is_refused():
         lookup_of(*both, 0, 20, "quantizer")
 
 
-def test_lanes_take_every_row_once_and_end_in_time():
+def test_lanes_take_every_input_once_and_end_in_time():
     rng = np.random.default_rng(0)
     weights = rng.integers(-3, 4, (40, 30)) * (rng.random((40, 30)) < 0.5)
     weights[7] = 0
     lanes = lanes_for(weights, 257)
-    assert sorted(row for rows in lanes.rows for row in rows) == list(range(40))
-    costs = np.maximum(np.count_nonzero(weights, axis=1), 1)
-    assert lanes.clocks == max(costs[list(rows)].sum() for rows in lanes.rows) < 257
+    assert sorted(column for lane in lanes.columns for column in lane) == list(range(30))
+    work = [np.count_nonzero(weights[:, lane], axis=1) for lane in lanes.columns]
+    assert lanes.clocks == np.maximum(np.max(work, axis=0), 1).sum() < 257
+    assert lanes_for(np.ones((2, 300), int), 257).clocks < 257
     with pytest.raises(BadInput, match="prune"):
-        lanes_for(np.ones((2, 300), int), 257)
+        lanes_for(np.ones((300, 2), int), 257)
