@@ -44,6 +44,9 @@ def classify(
     auto: Annotated[
         bool, typer.Option("--auto", help="Estimate shift and symbol rate; says what it chose.")
     ] = False,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="As --auto, for so many signals at most.")
+    ] = None,
     normalize: Annotated[str, typer.Option(help="To unit power: frame, file, or none.")] = "frame",
     step: Annotated[
         int | None, typer.Option(help="Samples from frame to frame; default: its length.")
@@ -97,17 +100,16 @@ def classify(
         raise BadInput("--board, --graph and --fast are for an accelerator; give its --package")
     if package is not None and (threshold or temperature != 1):
         raise BadInput("an accelerator gives classes without probabilities; leave them out")
-    if auto and (symbol_rate is not None or shift or decimate != 1):
-        raise BadInput("--auto estimates shift and rate; leave --shift and the rates out")
+    most = channels or (1 if auto else None)
+    if most and (symbol_rate is not None or shift or decimate != 1):
+        raise BadInput(
+            "--auto and --channels estimate shift and rate; leave --shift and the rates out"
+        )
     targets = [path for path in (csv, sigmf, report, json) if path is not None]
     for number, path in enumerate(targets):
         check_apart(path, recording, package, *targets[:number])
     opened = open_recording(recording, type_, rate)
     how = Preparation(shift, symbol_rate, decimate, normalize, step, gate)
-    chosen = "as given"
-    if auto:
-        how, chosen = _estimated(opened, how)
-        print_line(chosen)
     if package is None:
         loaded, length = checkpoints.load(network), FRAME
         name, trained_on, ask = _network(loaded, torch_device(device), threshold, temperature)
@@ -117,9 +119,15 @@ def classify(
         if channels != 2:
             raise BadInput(f"{package} takes {channels} channels, a recording has I and Q")
         name, trained_on, ask = _accelerator(read, board, graph, fast)
-    prepared = Prepared(opened, how, length)
-    with Bar("classifying") as progress:
-        rows = ask(opened, prepared, progress)
+    wanted = _estimated(opened, how, most) if most else [(how, "as given")]
+    prepared = [Prepared(opened, each, length) for each, _ in wanted]
+    answers = []
+    for (_, chosen), frames in zip(wanted, prepared, strict=True):
+        if most:
+            print_line(f"estimated: {chosen}")
+        with Bar("classifying") as progress:
+            answers.append(ask(opened, frames, progress))
+    rows = [row for channel in answers for row in channel]
     joined, of_all = runs(rows), shares(rows)
     facts: dict[str, Any] = {
         "recording": str(recording),
@@ -129,7 +137,10 @@ def classify(
         "centre": opened.centre,
         "network": name,
         "trained_on": trained_on,
-        "preparation": vars(how) | {"chosen": chosen, "rate": prepared.source.rate},
+        "channels": [
+            vars(each) | {"chosen": chosen, "rate": frames.source.rate, "shares": shares(channel)}
+            for (each, chosen), frames, channel in zip(wanted, prepared, answers, strict=True)
+        ],
         "shares": of_all,
         "frames": [row.to_dict() for row in rows],
     }
@@ -138,33 +149,26 @@ def classify(
     if csv:
         write_csv(csv, rows)
     if sigmf:
-        width = min(prepared.source.rate, opened.source.rate)
-        write_annotations(sigmf, annotated(opened, recording, joined, how.shift, width, name))
+        widths = {p.centre: min(p.source.rate, opened.source.rate) for p in prepared}
+        write_annotations(sigmf, annotated(opened, recording, joined, widths, name))
     if report:
         done = [(key, str(facts[key])) for key in ("type", "samples", "rate", "centre")]
-        done += [(key, str(value)) for key, value in facts["preparation"].items()]
-        write_recording_report(
-            report,
-            recording.name,
-            name,
-            trained_on,
-            opened,
-            prepared,
-            how.shift,
-            rows,
-            joined,
-            done,
-        )
+        for number, channel in enumerate(facts["channels"]):
+            told = (f"{key} {value}" for key, value in channel.items() if key != "shares")
+            done.append((f"channel {number}", ", ".join(told)))
+        each = list(zip(prepared, answers, strict=True))
+        write_recording_report(report, recording.name, name, trained_on, opened, each, joined, done)
     unit = "s" if opened.rate_known else "samples"
     scale = opened.source.rate if opened.rate_known else 1.0
     print_table(
         f"{recording}: the first {_SHOWN} of {len(joined)} runs"
         if len(joined) > _SHOWN
         else f"{recording}",
-        ("answer", f"from, {unit}", f"to, {unit}", "frames", "mean probability"),
+        ("answer", "centre, Hz", f"from, {unit}", f"to, {unit}", "frames", "mean probability"),
         (
             (
                 run.answer,
+                f"{run.centre:.6g}",
                 f"{run.sample / scale:.6g}",
                 f"{run.end / scale:.6g}",
                 run.frames,
@@ -180,7 +184,9 @@ def classify(
     )
 
 
-def _estimated(recording: "Recording", how: "Preparation") -> tuple["Preparation", str]:
+def _estimated(
+    recording: "Recording", how: "Preparation", most: int
+) -> list[tuple["Preparation", str]]:
     from dataclasses import replace
 
     from models.errors import BadInput
@@ -189,14 +195,11 @@ def _estimated(recording: "Recording", how: "Preparation") -> tuple["Preparation
     if recording.row is not None:
         raise BadInput("a file of separate frames is prepared already; leave --auto out")
     if not recording.rate_known:
-        raise BadInput("--auto needs a rate; give --rate in samples a second")
-    found = estimate(recording.source)
-    by = "a line of |x|^2" if found.by_line else "the width of the band: no line of |x|^2"
-    chosen = (
-        f"estimated: centre {found.centre:+.6g} Hz, bandwidth {found.bandwidth:.6g} Hz, "
-        f"{found.symbol_rate:.6g} symbols/s (by {by})"
-    )
-    return replace(how, shift=found.centre, symbol_rate=found.symbol_rate), chosen
+        raise BadInput("estimates need a rate; give --rate in samples a second")
+    return [
+        (replace(how, shift=found.centre, symbol_rate=found.symbol_rate), str(found))
+        for found in estimate(recording.source, most)
+    ]
 
 
 Asked = tuple[str, str, "Callable[[Recording, Prepared, Any], list[Row]]"]

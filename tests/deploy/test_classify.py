@@ -73,8 +73,21 @@ def test_the_rate_and_the_centre_are_estimated(run: Commands, recorded: Path) ->
     assert done.code == 0, done.err
     assert "estimated: centre +12" in done.out and "by a line of |x|^2" in done.out
     facts = json.loads(Path("f.json").read_text())
-    assert abs(facts["preparation"]["symbol_rate"] - 25_000) < 20
+    assert abs(facts["channels"][0]["symbol_rate"] - 25_000) < 20
     assert [r["answer"] for r in facts["frames"]][:30].count("QPSK") > 28
+
+
+def test_each_signal_of_a_wide_recording_is_a_channel(run: Commands, recorded: Path) -> None:
+    done = run(
+        "classify", "r.sigmf-meta", "--channels", "5", "--json", "f.json", "--report", "r.html"
+    )
+    assert done.code == 0, done.err
+    facts = json.loads(Path("f.json").read_text())
+    low, high = facts["channels"]
+    assert abs(low["shift"] + 100_000) < 300 and abs(high["shift"] - 120_000) < 10
+    assert max(low["shares"], key=low["shares"].get) == "GMSK"
+    assert max(high["shares"], key=high["shares"].get) == "QPSK"
+    assert {row["centre"] for row in facts["frames"]} == {low["shift"], high["shift"]}
 
 
 @pytest.mark.parametrize("name", ["r.cs16", "r.npy", "r.wav"])
@@ -103,7 +116,7 @@ def test_other_formats_give_the_same_answers(run: Commands, recorded: Path, name
     ("words", "says"),
     [
         (("--graph",), "--package"),
-        (("--auto", "--shift", "5"), "--auto estimates"),
+        (("--auto", "--shift", "5"), "--auto and --channels"),
         (("--rate", "3"), "leave --rate out"),
         (("--normalize", "max"), "--normalize"),
         (("--decimate", "0"), "whole numbers"),

@@ -16,30 +16,31 @@ def waterfall(
     spectrum: np.ndarray,
     seconds: float,
     edges: tuple[float, float],
-    band: tuple[float, float],
-    answers: Sequence[tuple[float, float, str]],
+    bands: Sequence[tuple[float, float]],
+    answers: Sequence[Sequence[tuple[float, float, str]]],
     unit: str,
 ) -> bytes:
-    """Draw a spectrogram, and a bar of the answers over the same time.
+    """Draw a spectrogram, and a bar of the answers over the same time for each channel.
 
     Args:
         spectrum: dB (times, frequencies).
         seconds: how long the recording is, in `unit`.
         edges: lowest and highest frequency of the picture.
-        band: lowest and highest frequency that was classified.
-        answers: (begin, end, answer), in `unit`.
+        bands: lowest and highest frequency of each channel, the lowest channel first.
+        answers: (begin, end, answer) of each channel, in `unit`.
         unit: of time: "s", or "samples" where no rate is known.
 
     Returns:
         PNG.
     """
-    figure = Figure(figsize=(WIDTH * 1.2, 5.4), dpi=DPI, layout="constrained")
-    bar, picture = figure.subplots(2, 1, sharex=True, height_ratios=[1, 9])
-    names = sorted({answer for _, _, answer in answers})
+    figure = Figure(figsize=(WIDTH * 1.2, 4.8 + 0.22 * len(bands)), dpi=DPI, layout="constrained")
+    bar, picture = figure.subplots(2, 1, sharex=True, height_ratios=[len(bands), 20])
+    names = sorted({answer for channel in answers for _, _, answer in channel})
     colour = {name: COLOURS(number % 20) for number, name in enumerate(names)}
-    for begin, end, answer in answers:
-        bar.axvspan(begin, end, color=colour[answer], linewidth=0)
-    bar.set(yticks=[])
+    for lane, channel in enumerate(answers):
+        for begin, end, answer in channel:
+            bar.broken_barh([(begin, end - begin)], (lane, 0.9), color=colour[answer], linewidth=0)
+    bar.set(yticks=[], ylim=(0, len(bands)))
     bar.legend(
         handles=[Patch(color=colour[name], label=name) for name in names],
         loc="lower left",
@@ -58,8 +59,8 @@ def waterfall(
         vmax=high,
         cmap="viridis",
     )
-    for line in band:
-        picture.axhline(line, color="white", linewidth=0.7, linestyle="--")
+    for line in {edge for band in bands for edge in band}:
+        picture.axhline(line, color="white", linewidth=0.6, linestyle="--")
     picture.set(xlabel=f"time, {unit}", ylabel="Hz" if unit == "s" else "cycles/sample")
     return png(figure)
 

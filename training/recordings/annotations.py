@@ -8,7 +8,7 @@ for its samples, that stands alone (`core:metadata_only`).
 import copy
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ _TYPE = re.compile(r"(?:\S+ )?(c[fiu]\d+(?:_[lb]e)?)")
 
 
 def annotated(
-    recording: Recording, path: Path, runs: Sequence[Run], centre: float, width: float, network: str
+    recording: Recording,
+    path: Path,
+    runs: Sequence[Run],
+    widths: Mapping[float, float],
+    network: str,
 ) -> dict[str, Any]:
     """Return SigMF metadata with an annotation a run.
 
@@ -30,8 +34,7 @@ def annotated(
         recording: what was classified.
         path: its file.
         runs: the answers; rejected ones get no annotation.
-        centre: Hz from the recording's middle, of what was classified.
-        width: Hz, of what was classified.
+        widths: Hz, of each channel by its centre.
         network: its name, for the comments.
     """
     metadata = copy.deepcopy(recording.metadata) or _new(recording, path)
@@ -48,9 +51,9 @@ def annotated(
             "core:comment": f"{network}: {run.frames} frames{sure}",
         }
         if recording.centre is not None:
-            middle = recording.centre + centre
-            annotation["core:freq_lower_edge"] = middle - width / 2
-            annotation["core:freq_upper_edge"] = middle + width / 2
+            middle, half = recording.centre + run.centre, widths[run.centre] / 2
+            annotation["core:freq_lower_edge"] = middle - half
+            annotation["core:freq_upper_edge"] = middle + half
         ours.append(annotation)
     kept = [a for a in metadata["annotations"] if a.get("core:generator") != GENERATOR]
     metadata["annotations"] = sorted([*kept, *ours], key=lambda a: a["core:sample_start"])

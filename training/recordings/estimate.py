@@ -1,60 +1,79 @@
-"""Where a signal is in a recording and how fast: its centre and its symbol rate, estimated.
+"""Where signals are in a recording and how fast: centres and symbol rates, estimated.
 
-The band is what stands out of the noise in the averaged spectrum. A linear modulation with excess
+Bands are what stands out of the noise in the averaged spectrum. A linear modulation with excess
 bandwidth has a line at its symbol rate in the spectrum of |x|^2 (Gardner, "Exploitation of spectral
-redundancy in cyclostationary signals", IEEE SP Magazine 8(2), 1991); where no line stands out
-(constant envelopes: GMSK, FM), the width of the band has to do.
+redundancy in cyclostationary signals", IEEE SP Magazine 8(2), 1991), and one at M times its carrier
+in that of x^M for the M that its constellation's symmetry gives (Viterbi & Viterbi, IEEE Trans.
+Inf. Theory 29(4), 1983). Where no line stands out, the band's middle and width have to do.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from models.errors import BadInput
 from training.recordings.recording import IQSource, Shifted, resampled
 
 BINS = 4096
-_PIECES = 64  # of the recording, evenly spread, that are looked at
-_OUT_OF_NOISE = 4.0  # times the median of the spectrum
-_LINE = 12.0  # times the median of its surroundings: by chance once in 1e5 bins
-_WIDTH = 1.15  # of a band in symbol rates, for the recipe's pulse
+_PIECES = 256  # of the recording, evenly spread, that are looked at
+_OUT_OF_NOISE = 4.0  # times the noise's spectrum
+_NARROWEST = 4  # bins of a band: less is a carrier, or the receiver's own offset
+_LINE = 10.0  # times the median around it: what 16 averaged pieces of noise never are
+_CARRIER = 40.0  # times the median around it, of one long piece
+_HALF_POWER = 0.81  # width in symbol rates between half the power: the recipe's pulse
+_LONG = 1 << 16
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was found.
+    """A signal that was found.
 
     Attributes:
         centre: Hz from the recording's middle.
-        bandwidth: Hz.
+        bandwidth: Hz, of what stands out of the noise.
         symbol_rate: a second.
         by_line: whether the symbol rate is that of a spectral line, or was guessed from the band.
+        power: of the strongest of its frequencies over that of the noise.
     """
 
     centre: float
     bandwidth: float
     symbol_rate: float
     by_line: bool
+    power: float
+
+    def __str__(self) -> str:
+        by = "a line of |x|^2" if self.by_line else "the width of the band: no line of |x|^2"
+        return (
+            f"centre {self.centre:+.6g} Hz, bandwidth {self.bandwidth:.6g} Hz, "
+            f"{self.symbol_rate:.6g} symbols/s (by {by})"
+        )
 
 
-def estimate(source: IQSource) -> Estimate:
-    """Estimate centre, bandwidth and symbol rate of the one signal in a recording.
+def estimate(source: IQSource, most: int = 1) -> list[Estimate]:
+    """Estimate centre, bandwidth and symbol rate of the signals in a recording.
+
+    Args:
+        source: the recording.
+        most: how many signals are looked for; the strongest are kept.
+
+    Returns:
+        at least one, by their centres.
 
     Raises:
         BadInput: the recording is too short, or nothing stands out of its noise.
     """
     spectrum = averaged_spectrum(source, BINS)
-    strong = spectrum > _OUT_OF_NOISE * np.median(spectrum)
-    if not strong.any():
+    noise = float(np.percentile(spectrum, 25))
+    runs = _bands(spectrum, _OUT_OF_NOISE * noise)
+    if not runs:
         raise BadInput(
-            "--auto finds no signal above the noise; give --symbol-rate (and --shift) instead"
+            "no signal stands out of the noise; give --symbol-rate (and --shift) instead"
         )
-    low, high = _band(spectrum, strong)
-    step = source.rate / BINS
-    centre = ((low + high) / 2 - BINS // 2) * step
-    bandwidth = (high - low + 1) * step
-    line = _symbol_line(source, centre, bandwidth)
-    return Estimate(centre, bandwidth, line or bandwidth / _WIDTH, line is not None)
+    runs.sort(key=lambda run: -spectrum[run].sum())
+    found = [_one(source, spectrum, noise, run) for run in runs[:most]]
+    return sorted(found, key=lambda each: each.centre)
 
 
 def averaged_spectrum(source: IQSource, bins: int) -> np.ndarray:
@@ -67,42 +86,80 @@ def averaged_spectrum(source: IQSource, bins: int) -> np.ndarray:
         raise BadInput(f"{source.samples} samples are too few for a spectrum; {bins} are needed")
     window = np.hanning(bins).astype(np.float32)
     power = np.zeros(bins)
-    starts = np.unique(np.linspace(0, source.samples - bins, _PIECES * 4).astype(np.int64))
+    starts = np.unique(np.linspace(0, source.samples - bins, _PIECES).astype(np.int64))
     for start in starts:
         power += np.abs(np.fft.fft(source.read(int(start), bins) * window)) ** 2
     return np.fft.fftshift(power / len(starts))
 
 
-def _band(spectrum: np.ndarray, strong: np.ndarray) -> tuple[int, int]:
-    """Return first and last bin of the run of strong bins with most power, small gaps closed."""
-    gap = max(len(spectrum) // 256, 1)
-    edges = np.flatnonzero(strong)
-    runs = np.split(edges, np.flatnonzero(np.diff(edges) > gap) + 1)
-    best = max(runs, key=lambda run: spectrum[run].sum())
-    return int(best[0]), int(best[-1])
+def _bands(spectrum: np.ndarray, threshold: float) -> list[np.ndarray]:
+    """Return the bins of each band, narrow gaps closed."""
+    strong = np.flatnonzero(spectrum > threshold)
+    runs = np.split(strong, np.flatnonzero(np.diff(strong) > 3) + 1)
+    return [run for run in runs if len(run) >= _NARROWEST]
 
 
-def _symbol_line(source: IQSource, centre: float, bandwidth: float) -> float | None:
-    """Return the frequency of the line in |x|^2 that lies within the band's width, if one does."""
-    near = resampled(Shifted(source, centre), min(4 * bandwidth, source.rate))
+def _one(source: IQSource, spectrum: np.ndarray, noise: float, run: np.ndarray) -> Estimate:
+    step = source.rate / BINS
+    excess = spectrum[run] - noise
+    centre = (float((run * excess).sum() / excess.sum()) - BINS // 2) * step
+    bandwidth = (run[-1] - run[0] + 1) * step
+    smooth = np.convolve(excess, np.ones(5) / 5, "same")
+    half = np.flatnonzero(smooth > np.percentile(smooth, 80) / 2)
+    symbol_rate = (half[-1] - half[0] + 1) * step / _HALF_POWER
+    near = resampled(Shifted(source, centre), min(2 * bandwidth, source.rate))
+    line = _symbol_line(near, symbol_rate)
+    centre += _carrier(near, line or symbol_rate)
+    power = float(spectrum[run].max() / noise)
+    return Estimate(centre, float(bandwidth), line or symbol_rate, line is not None, power)
+
+
+def _symbol_line(near: IQSource, about: float) -> float | None:
+    """Return the frequency of the line in |x|^2 that is nearest to what the band's width says."""
     length = 1 << 14
     while length > near.samples:
         length //= 2
     if length < 1024:
         return None
-    starts = np.unique(np.linspace(0, near.samples - length, _PIECES // 4).astype(np.int64))
+    starts = np.unique(np.linspace(0, near.samples - length, 16).astype(np.int64))
     power = np.zeros(length // 2 + 1)
     for start in starts:
         envelope = np.abs(near.read(int(start), length)) ** 2
         power += np.abs(np.fft.rfft((envelope - envelope.mean()) * np.hanning(length))) ** 2
-    first, last = (int(length * share * bandwidth / near.rate) for share in (0.45, 1.15))
+    first, last = (int(length * share * about / near.rate) for share in (0.6, 1.6))
     last = min(last, len(power) - 3)
     if last - first < 16:
         return None
-    peak = first + int(power[first:last].argmax())
-    if power[peak] < _LINE * np.median(power[first:last]):
+    over = power / median_filter(power, 129, mode="nearest")
+    peak = first + int(over[first:last].argmax())
+    if over[peak] < _LINE:
         return None
-    # A parabola through the peak's logarithms: a fraction of a bin (Smith, Serra 1987).
-    a, b, c = np.log(power[peak - 1 : peak + 2])
-    offset = 0.5 * (a - c) / (a - 2 * b + c)
-    return float((peak + offset) * near.rate / length)
+    return (peak + _between(power[peak - 1 : peak + 2])) * near.rate / length
+
+
+def _carrier(near: IQSource, symbol_rate: float) -> float:
+    """Return by how much the carrier is off zero, of the lowest power of x that shows a line."""
+    length = min(_LONG, near.samples)
+    x = near.read((near.samples - length) // 2, length)
+    x = x / np.sqrt((np.abs(x) ** 2).mean() + 1e-30)
+    window = np.hanning(length)
+    frequency = np.fft.fftfreq(length) * near.rate
+    for order in (1, 2, 4, 8):
+        power = np.abs(np.fft.fft(x**order * window)) ** 2
+        # Beside the carrier's own there are lines at multiples of the symbol rate from it.
+        close = np.flatnonzero(np.abs(frequency) < min(symbol_rate * 0.45, near.rate / 2.2))
+        order_of = close[np.argsort(frequency[close])]
+        lines = power[order_of]
+        over = lines / (median_filter(lines, 129, mode="nearest") + 1e-30)
+        peak = int(lines.argmax())
+        if 0 < peak < len(lines) - 1 and over[peak] > _CARRIER:
+            bin_ = _between(lines[peak - 1 : peak + 2])
+            return float(frequency[order_of[peak]] + bin_ * near.rate / length) / order
+    return 0.0
+
+
+def _between(three: np.ndarray) -> float:
+    """Return where between bins a peak is: a parabola through its logarithms."""
+    a, b, c = np.log(three + 1e-30)
+    bend = a - 2 * b + c
+    return float(0.5 * (a - c) / bend) if bend < 0 else 0.0

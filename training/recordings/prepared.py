@@ -105,7 +105,7 @@ class Prepared:
                 f"{' a frame' if row else ''}, the network wants {length}"
             )
         self.source: IQSource = source
-        self.length, self._how = length, how
+        self.length, self.centre, self._how = length, how.shift, how
         self._row = row or source.samples
         step = how.step or length
         self._in_row = np.arange(0, self._row - length + 1, step)

@@ -35,9 +35,7 @@ def write_recording_report(
     network: str,
     trained_on: str,
     recording: Recording,
-    prepared: Prepared,
-    centre: float,
-    rows: Sequence[Row],
+    channels: Sequence[tuple[Prepared, Sequence[Row]]],
     runs: Sequence[Run],
     facts: Sequence[tuple[str, str]],
 ) -> None:
@@ -49,31 +47,41 @@ def write_recording_report(
         network: what classified it.
         trained_on: label of what that was trained on.
         recording: what was classified.
-        prepared: its frames.
-        centre: Hz from the recording's middle, of what was classified.
-        rows: a row a frame, in the frames' order.
+        channels: frames of each, and a row a frame in their order; the lowest channel first.
         runs: the same, joined.
         facts: what was done, for a table.
     """
     source = recording.source
     rate = source.rate if recording.rate_known else 1.0
-    half = min(prepared.source.rate, source.rate) / source.rate * rate / 2
+    # Without a rate the picture is in cycles a sample.
+    halves = [min(each.source.rate / source.rate, 1.0) * rate / 2 for each, _ in channels]
     drawn = waterfall(
         spectrogram(source),
         source.samples / rate,
         (-rate / 2, rate / 2),
-        (centre - half, centre + half),
-        [(run.sample / rate, run.end / rate, run.answer) for run in runs],
+        [
+            (each.centre - half, each.centre + half)
+            for (each, _), half in zip(channels, halves, strict=True)
+        ],
+        [
+            [
+                (run.sample / rate, run.end / rate, run.answer)
+                for run in runs
+                if run.centre == each.centre
+            ]
+            for each, _ in channels
+        ],
         "s" if recording.rate_known else "samples",
     )
-    best: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        before = best.get(row.answer)
-        if before is None or (row.probability or 0) > (rows[before].probability or 0):
-            best[row.answer] = number
-    of_all = shares(rows)
+    best: dict[str, tuple[float, Prepared, int]] = {}
+    for prepared, rows in channels:
+        for number, row in enumerate(rows):
+            sure = row.probability or 0.0
+            if row.answer not in best or sure > best[row.answer][0]:
+                best[row.answer] = (sure, prepared, number)
+    of_all = shares(row for _, rows in channels for row in rows)
     examples = {
-        answer: (prepared.constellation(best[answer]), rows[best[answer]].probability)
+        answer: (best[answer][1].constellation(best[answer][2]), best[answer][0])
         for answer in list(of_all)[:_EXAMPLES]
     }
     write_page(

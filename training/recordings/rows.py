@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Row:
         sample: its first one, in the recording as it is stored.
         count: samples of the recording that it covers.
         time: seconds from the recording's begin; None where the rate is not known.
+        centre: Hz from the recording's middle, of the channel.
         answer: the class, `UNKNOWN` or `REJECTED`.
         probability: of the most probable class; None where none was computed.
         power: mean |x|^2 in dB of full scale.
@@ -37,6 +38,7 @@ class Row:
     sample: int
     count: int
     time: float | None
+    centre: float
     answer: str
     probability: float | None
     power: float
@@ -117,7 +119,7 @@ def make_rows(
         sample = round(int(start) * ratio)
         time = sample / original_rate if rate_known else None
         decibels = float(10 * np.log10(max(p, 1e-20)))
-        yield Row(sample, count, time, answer, probability, decibels)
+        yield Row(sample, count, time, prepared.centre, answer, probability, decibels)
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -135,6 +137,7 @@ class Run:
 
     Attributes:
         sample, end: first sample of the recording, and the one after the last.
+        centre: Hz from the recording's middle, of their channel.
         answer: of all of them.
         frames: how many.
         probability: mean of theirs.
@@ -142,25 +145,23 @@ class Run:
 
     sample: int
     end: int
+    centre: float
     answer: str
     frames: int
     probability: float | None
 
 
 def runs(rows: Iterable[Row]) -> list[Run]:
-    """Join neighbours of one answer; where frames overlap, a run ends where the next begins."""
+    """Join a channel's neighbours of one answer; of frames that overlap the later one counts."""
     joined: list[Run] = []
-    for answer, group in groupby(rows, key=lambda row: row.answer):
+    for (centre, answer), group in groupby(rows, key=lambda row: (row.centre, row.answer)):
         part = list(group)
         known = [row.probability for row in part if row.probability is not None]
         mean = float(np.mean(known)) if known else None
         end = part[-1].sample + part[-1].count
-        if joined and joined[-1].end > part[0].sample:
-            last = joined[-1]
-            joined[-1] = Run(
-                last.sample, part[0].sample, last.answer, last.frames, last.probability
-            )
-        joined.append(Run(part[0].sample, end, answer, len(part), mean))
+        if joined and joined[-1].centre == centre and joined[-1].end > part[0].sample:
+            joined[-1] = replace(joined[-1], end=part[0].sample)
+        joined.append(Run(part[0].sample, end, centre, answer, len(part), mean))
     return joined
 
 

@@ -1,0 +1,120 @@
+"""How much of a recording with all 24 modulations is told right; prints the table of the docs.
+
+Run with: python -m pytest -s -m slow tests/deploy/test_classify_campaign.py
+"""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.board.radioml import CLASSES
+from models import checkpoint
+from training.recordings.emitters import Emitter, Plan, write_recording
+from training.recordings.estimate import estimate
+from training.recordings.formats import open_recording
+from training.recordings.prepared import Preparation, Prepared
+from training.recordings.rows import classify
+
+pytestmark = pytest.mark.slow
+
+RATE, SECONDS = 8e6, 0.5
+SPACING = RATE / (len(CLASSES) + 1)
+NETWORK = "aaronnet48"
+ANALOGUE = {"AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM"}
+
+
+def plan(snr: float = 12) -> Plan:
+    """Every modulation, each at its place and with a rate of its own."""
+    emitters = [
+        Emitter(
+            name,
+            symbol_rate=15_000 + 400 * number,
+            centre=(number + 1) * SPACING - RATE / 2,
+            snr=snr,
+            start=0.0,
+            stop=SECONDS,
+        )
+        for number, name in enumerate(CLASSES)
+    ]
+    return Plan(RATE, SECONDS, tuple(emitters))
+
+
+def right(path: Path, emitters: list[Emitter]) -> dict[str, float]:
+    """Share of each emitter's frames that is told right, centres and rates being known."""
+    recording, network = open_recording(path), checkpoint.load(NETWORK)
+    shares = {}
+    for emitter in emitters:
+        how = Preparation(shift=emitter.centre, symbol_rate=emitter.symbol_rate)
+        prepared = Prepared(recording, how, 1024)
+        rows = classify(network, prepared, RATE, CLASSES)
+        shares[emitter.modulation] = float(
+            np.mean([row.answer == emitter.modulation for row in rows])
+        )
+    return shares
+
+
+def test_known_and_estimated_and_impaired(tmp_path: Path) -> None:
+    clean = plan()
+    cases = {
+        "clean": clean,
+        "DC 0.1 %": replace(clean, dc=0.001),
+        "I/Q 1 dB, 5 degrees": replace(clean, imbalance_db=1, imbalance_degrees=5),
+        "clock 100 ppm": replace(clean, clock_ppm=100),
+    }
+    table = {}
+    for name, case in cases.items():
+        path = tmp_path / "r.sigmf-meta"
+        write_recording(path, case, seed=11)
+        table[name] = right(path, list(case.emitters))
+        if name == "clean":
+            found = estimate(open_recording(path).source, len(CLASSES))
+            near = [
+                min(found, key=lambda e, w=emitter: abs(e.centre - w.centre))  # type: ignore[misc]
+                for emitter in clean.emitters
+            ]
+            guessed = [
+                replace(emitter, centre=e.centre, symbol_rate=e.symbol_rate)
+                for emitter, e in zip(clean.emitters, near, strict=True)
+            ]
+            table["estimated"] = right(path, guessed)
+    print(f"\n{NETWORK}, {len(CLASSES)} emitters at 12 dB, share of frames told right")
+    print("| modulation | " + " | ".join(table) + " |\n|---|" + "--:|" * len(table))
+    for name in CLASSES:
+        print(f"| {name} | " + " | ".join(f"{table[case][name]:.2f}" for case in table) + " |")
+    means = {case: float(np.mean(list(shares.values()))) for case, shares in table.items()}
+    print("| mean | " + " | ".join(f"{mean:.3f}" for mean in means.values()) + " |")
+    digital = [name for name in CLASSES if name not in ANALOGUE]
+    assert means["clean"] > 0.7
+    estimated = np.mean([table["estimated"][name] for name in digital])
+    assert estimated > 0.8 * np.mean([table["clean"][name] for name in digital])
+
+
+@pytest.mark.parametrize("what", ["noise", "carrier", "chirp", "4FSK"])
+def test_what_the_network_does_not_know(tmp_path: Path, what: str) -> None:
+    from training.recordings.recording import InMemory, Recording
+
+    rng = np.random.default_rng(0)
+    count = 1024 * 300
+    n = np.arange(count)
+    phase = {
+        "carrier": 0.013 * n,
+        "chirp": 1e-7 * n**2 % 1,
+        "4FSK": np.cumsum(np.repeat(rng.integers(0, 4, count // 8) - 1.5, 8)) / 24,
+        "noise": 0 * n,
+    }[what]
+    noise = rng.standard_normal((count, 2)).view(complex)[:, 0]
+    x = noise if what == "noise" else np.exp(2j * np.pi * phase) + 0.03 * noise
+    recording = Recording(InMemory(x.astype(np.complex64), 1.0), what, rate_known=False)
+    prepared = Prepared(recording, Preparation(), 1024)
+    counts = {}
+    for threshold in (0.0, 0.5, 0.9, 0.99):
+        rows = list(classify(checkpoint.load(NETWORK), prepared, 1.0, CLASSES, threshold=threshold))
+        counts[threshold] = Counter(row.answer for row in rows)
+    shares = {t: c["unknown"] / 300 for t, c in counts.items()}
+    taken = counts[0.0].most_common(2)
+    print(f"\n{what}: taken for {taken}; unknown by threshold {json.dumps(shares)}")
+    assert shares[0.0] == 0 and shares[0.99] >= shares[0.5]
