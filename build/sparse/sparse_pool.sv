@@ -9,18 +9,13 @@ module sparse_pool #(
 	reg [$clog2(SIZE+1)-1:0] phase;
 	reg [$clog2(POSITIONS+1)-1:0] position;
 	wire last = position == POSITIONS - 1;
-	// a > b, without a carry chain, which would take twice the LUTs.
-	function automatic exceeds(input [BITS-1:0] a, b);
-		exceeds = 0;
-		for (integer k = 0; k < BITS; k = k + 1) exceeds = (a[k] & ~b[k]) | (~(a[k] ^ b[k]) & exceeds);
-	endfunction
 	genvar i;
 	generate for (i = 0; i < LANES; i = i + 1) begin : lane
 		wire [BITS-1:0] now = in_data[i*BITS +: BITS], best = out_data[i*BITS +: BITS];
 		// The order of two's complement is that of unsigned numbers with the top bit inverted.
 		wire [BITS-1:0] flip = SIGNED ? 1'b1 << (BITS - 1) : 0;
 		always @(posedge clk)
-			if (in_valid & (phase == 0 | exceeds(now ^ flip, best ^ flip))) out_data[i*BITS +: BITS] <= now;
+			if (in_valid & (phase == 0 | (now ^ flip) > (best ^ flip))) out_data[i*BITS +: BITS] <= now;
 	end endgenerate
 	always @(posedge clk) begin
 		out_valid <= in_valid & (phase == SIZE - 1);

@@ -7,9 +7,7 @@ import pytest
 
 from build.sparse.compose import compose
 from build.sparse.fold import fold
-from build.sparse.lookups import lookup_of
 from models.errors import BadInput
-from tests.build.sparse.faults import flipped, memories
 from tests.build.sparse.random_network import random_frames, random_network
 
 pytestmark = pytest.mark.usefixtures("finn")
@@ -55,34 +53,6 @@ def test_stalls_on_both_sides_change_nothing(seed):
     burst = (3, 40, 300, 2000)[seed]  # the longest fill every FIFO
     _, _, wrong = simulated(network, frames, stall=0.2, burst=burst, seed=seed + 1)
     assert set(wrong.values()) == {0}
-
-
-def test_a_flipped_table_bit_is_found_and_its_layer_named():
-    from build.simulation.simulate import simulate
-    from build.sparse.assemble import compile_network, mismatches
-
-    network = fold(compose(fold(random_network(**SHAPES["blocks"]))))
-    frames = random_frames(network, 6)
-    accelerator = compile_network(network).accelerator
-    name = "layer3"
-    layer = next(layer for layer in network.layers if layer.name == name)
-    tensor = network.tensors[network.layers.index(layer)]
-    sums = next(x for before, x in network.trace(frames) if before.name == "layer2")
-    file = f"m_{name}.sv"
-    text = accelerator.design.sources[file]
-    # The word that a channel's first accumulator reads.
-    number = next(n for n in range(tensor.channels) if f"t{n}" in memories(text))
-    stairs = layer.thresholds[number], layer.values[number]
-    found = lookup_of(*stairs, int(tensor.low[number]), int(tensor.high[number]), name)
-    word = max(int(sums[0, number, 0]), found.low) >> found.fraction & (2**found.bits - 1)
-    sources = dict(accelerator.design.sources) | {file: flipped(text, f"t{number}", word)}
-    broken = dataclasses.replace(
-        accelerator, design=dataclasses.replace(accelerator.design, sources=sources)
-    )
-    simulation = simulate(broken, frames.transpose(0, 2, 1), record=True, processes=1)
-    wrong = mismatches(broken, network, simulation, frames)
-    first = next(each for each in wrong.values() if each)
-    assert first.node == name and first.found != first.expected
 
 
 def test_layers_that_no_hardware_computes_are_refused():
