@@ -77,6 +77,7 @@ def dense_module(name: str, rows: Rows, lanes: Lanes, inputs: Tensor, outputs: T
     # Clocks from a step to the shift that its output needs: see the stages below.
     behind = 9 if rows.tables else 6
     span = count * outputs.bits
+    steps = _steps(rows, lanes, weight_bits, index_bits, bits)
     lines = [
         f"module {name} ({ports(inputs.channels * inputs.bits, span)});",
         f"\treg [{inputs.channels * inputs.bits - 1}:0] x;",
@@ -84,7 +85,7 @@ def dense_module(name: str, rows: Rows, lanes: Lanes, inputs: Tensor, outputs: T
         "\treg running;",
         f"\treg [{behind - 1}:0] ends, works;",
         f"\twire ending = running & step == {lanes.clocks - 1};",
-        *rom("steps", _steps(rows, lanes, weight_bits, index_bits, bits), top + bits + 2),
+        *rom("steps", steps, top + bits + 2, "block" if len(steps) > 64 else ""),
         f"\treg [{top + bits + 1}:0] word;",
         f"\treg [{bits - 1}:0] bias, bias_1, bias_2;",
         "\treg [2:0] first, last;",
@@ -92,10 +93,13 @@ def dense_module(name: str, rows: Rows, lanes: Lanes, inputs: Tensor, outputs: T
         "\treg done;",
         f"\treg [{span - 1}:0] result;",
     ]
-    products, at = [], 0
+    at = 0
     for number, (lane, index) in enumerate(zip(lanes.columns, index_bits, strict=True)):
         lines += _lane(number, lane, at, index, weight_bits, inputs)
-        products.append(f"product{number}")
+        size = inputs.bits + weight_bits + number
+        lines.append(f"\twire signed [{size}:0] added{number};")
+        before = f"added{number - 1} + " if number else ""
+        lines.append(f"\tassign added{number} = {before}product{number};")
         at += weight_bits + index
     lines += [
         "\talways @(posedge clk) begin",
@@ -107,7 +111,7 @@ def dense_module(name: str, rows: Rows, lanes: Lanes, inputs: Tensor, outputs: T
         "\t\tword <= steps[step];",
         f"\t\tbias <= word[{top} +: {bits}]; bias_1 <= bias; bias_2 <= bias_1;",
         f"\t\tfirst <= {{first, word[{top + bits}]}}; last <= {{last, word[{top + bits + 1}]}};",
-        f"\t\ttotal <= {' + '.join(products)};",
+        f"\t\ttotal <= added{len(index_bits) - 1};",
         # The first operand of a sum is a register: the choice of the other takes no LUT then.
         "\t\tsum <= total + (first[2] ? $signed(bias_2) : sum);",
         "\t\tdone <= works[3] & last[2];",
@@ -162,11 +166,11 @@ def _lane(
 ) -> list[str]:
     """Return a lane: it selects one of its inputs and multiplies it; `at`: its place in a word."""
     n = str(number)
-    value = operand(f"value{n}", inputs.signed)
     lines = [
         f"\treg [{weight_bits - 1}:0] weight{n};",
         f"\treg [{inputs.bits - 1}:0] value{n};",
         f"\treg signed [{inputs.bits + weight_bits}:0] product{n};",
+        *_product(number, weight_bits, inputs),
     ]
     for bit in range(inputs.bits):
         wires = [f"x[{column * inputs.bits + bit}]" for column in reversed(columns)]
@@ -178,16 +182,29 @@ def _lane(
             f"\t\tvalue{n}[{bit}] <= plane{n}_{bit}[word[{at} +: {index_bits}]];"
             for bit in range(inputs.bits)
         ),
-        f"\t\tproduct{n} <= {_product(f'weight{n}', weight_bits, value)};",
+        f"\t\tproduct{n} <= part{n}_{weight_bits - 1};",
         "\tend",
     ]
     return lines
 
 
-def _product(weight: str, bits: int, value: str) -> str:
-    """Return weight (two's complement) times value as a sum of rows: no DSP slice is taken."""
-    rows = [f"({weight}[{bit}] ? ({value} <<< {bit}) : 0)" for bit in range(bits)]
-    return " + ".join(rows[:-1] or ["0"]) + f" - {rows[-1]}"
+def _product(number: int, weight_bits: int, inputs: Tensor) -> list[str]:
+    """Return the sum of a lane's value at every bit of its weight (two's complement).
+
+    No multiplication, so that no DSP slice is taken; and a wire a sum, each just wide enough:
+    Yosys would make one expression a tree of full adders, two LUTs each, instead of carry chains.
+    """
+    n, value = str(number), operand(f"value{number}", inputs.signed)
+    lines, before = [], f"weight{n}[0] ? {value} : 0"
+    for bit in range(weight_bits):
+        if bit:
+            sign = "-" if bit == weight_bits - 1 else "+"
+            before = f"part{n}_{bit - 1} {sign} (weight{n}[{bit}] ? ({value} <<< {bit}) : 0)"
+        lines += [
+            f"\twire signed [{inputs.bits + bit + 1}:0] part{n}_{bit};",
+            f"\tassign part{n}_{bit} = {before};",
+        ]
+    return lines
 
 
 def _lookup(
