@@ -167,27 +167,3 @@ def test_small_foreign_networks_reach_rtl_bit_by_bit(tmp_path, name):
     assert {entry.mismatches for entry in built.report.verification} == {0}
     found = simulate_build(open_build(tmp_path / "out"), frames[:8], stall=0.3)
     assert found.mismatches == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["vgg_w4a4", "strided", "average_pool", "mean", "separable", "signed_activation"],
-)
-def test_networks_of_the_field_reach_rtl_bit_by_bit(shared, tmp_path, name):
-    import subprocess
-    import sys
-
-    from build.finished import open_build
-    from build.flow import build
-    from build.simulation.against_network import simulate_build
-    from build.stimuli import synthetic_frames
-
-    subprocess.run([sys.executable, shared / "foreign/make.py", tmp_path], check=True)
-    built = build(tmp_path / f"{name}.onnx", "ZCU104", tmp_path / "out", to="hdl")
-    assert built.report.hls_nodes == ()
-    verified = built.report.verification
-    assert {(entry.mismatches, entry.frames) for entry in verified} == {(0, 104)}
-    opened = open_build(tmp_path / "out")
-    for stall in (0.0, 0.3):
-        assert simulate_build(opened, synthetic_frames()[::8], stall=stall).mismatches == 0
