@@ -112,8 +112,8 @@ def simulate(
     recorded = {k.name: words(k) for k in accelerator.links if record and k.producer and k.consumer}
     sink = accelerator.outputs[0]
     ends = [r.arrivals[sink.name].reshape(-1, sink.words)[:, -1] for r in results]
-    # The first interval still fills the pipeline.
-    intervals = np.concatenate([np.diff(e)[1:] if len(e) > 2 else np.diff(e) for e in ends])
+    # The first interval still fills the pipeline, the last empties it.
+    intervals = np.concatenate([np.diff(e)[1:-1] if len(e) > 3 else np.diff(e) for e in ends])
     return Simulation(
         outputs=outputs,
         streams=recorded,

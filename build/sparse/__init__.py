@@ -8,8 +8,10 @@ from_graph.py made from the exported QONNX graph, quantizers exact
 fold.py       without what is constant or unused
 compose.py    with single taps and their quantizers as one staircase
 adders.py     each matrix as adders that rows share
+serial.py     where a position has several clocks, the adders digit by digit
 lookups.py    each parallel quantizer as a memory that its accumulator addresses
-tables.py     each quantizer of a dense layer as a table of segments
+tables.py     each other quantizer as a table of segments
+shared.py     several of which take turns in one memory
 schedule.py   which hardware computes a layer, and in how many clocks
 emit.py       as SystemVerilog, module by module; *.sv are the modules that need no generation
 assemble.py   put together: streams, FIFOs, what a simulation compares

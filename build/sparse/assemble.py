@@ -14,14 +14,27 @@ from build.simulation.simulate import Difference, Simulation, difference
 from build.simulation.stitch import TOP, Accelerator, Link
 from build.simulation.verilate import Design, Port
 from build.sparse.adders import AdderGraph, adder_graph
-from build.sparse.emit import Module, matrix_module
+from build.sparse.emit import Module, matrix_module, window_range
 from build.sparse.emit_dense import dense_module, rows_of
 from build.sparse.emit_lookup import requantize_module
-from build.sparse.network import ArgMax, Linear, MaxPool, Network, Requantize, Tensor, bits_of
-from build.sparse.schedule import DRAIN, lanes_for
+from build.sparse.emit_serial import lag, serial_module
+from build.sparse.emit_shared import shared_module
+from build.sparse.network import (
+    ArgMax,
+    Layer,
+    Linear,
+    MaxPool,
+    Network,
+    Requantize,
+    Tensor,
+    bits_of,
+)
+from build.sparse.schedule import DRAIN, SERIAL, check_clocks, lanes_for, spacings, words_ahead
+from build.sparse.serial import serial_graph
+from build.sparse.shared import share
 from models.errors import BadInput
 
-FIXED = ("source", "frame_window", "window", "pool", "argmax", "sink")
+FIXED = ("source", "frame_window", "window", "pool", "digit_adder", "argmax", "sink")
 ROOM = 16
 """Classes that the end of the pipeline holds; more frames than that are never on their way."""
 
@@ -60,10 +73,11 @@ class Sparse:
 class _Top:
     """The top module as it grows: what the next module takes is `raw`, valid with `valid`.
 
-    `last` is the clock of the frame's last valid word there, `spacing` the clocks of a position.
+    `times` are the clocks of a frame's positions there; a frame starts every `clocks`.
     """
 
     network: Network
+    clocks: int
     sources: dict[str, str] = field(default_factory=dict)
     body: list[str] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
@@ -71,8 +85,8 @@ class _Top:
     valid: str = ""
     graph: AdderGraph | None = None  # of the layer before
     raw_bits: int = 0
-    last: int = 0
-    spacing: int = 1
+    pooled: bool = False  # the quantizers before the present pooling have done it
+    times: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
     adders: int = 0
     units: list[Unit] = field(default_factory=list)
 
@@ -112,15 +126,19 @@ class _Top:
     def module(self, module: Module, name: str, bits: int) -> None:
         """Add a generated module and its instance."""
         self.sources[f"{module.name}.sv"] = module.text
-        self.last += module.latency
+        self.times = self.times + module.latency
         self.instance(module.name, name, bits)
 
 
-def compile_network(network: Network) -> Sparse:
+def compile_network(network: Network, clocks: int | None = None) -> Sparse:
     """Return the hardware of a folded network (`fold.fold`).
 
+    Args:
+        network: the folded network.
+        clocks: from one frame to the next; default: the least.
+
     Raises:
-        BadInput: a layer is none of those that sparse hardware computes.
+        BadInput: a layer is none of those that sparse hardware computes, or `clocks` too few.
     """
     first = network.layers[0]
     if not isinstance(first, Linear) or network.tensors[1].positions == 1:
@@ -131,35 +149,37 @@ def compile_network(network: Network) -> Sparse:
             f"{first.name}: the frame, the window and the padding must be whole multiples of the "
             f"stride {samples} for sparse hardware"
         )
-    top = _Top(network)
+    words = network.length // samples
+    clocks = words + 1 if clocks is None else clocks
+    check_clocks(clocks, words)
+    top = _Top(network, clocks)
     for name in FIXED:
         file = f"sparse_{name}.sv"
         top.sources[file] = (Path(__file__).parent / file).read_text()
-    words = network.length // samples
-    clocks = words + 1
     bits = network.tensors[0].bits
     source = Stream(samples * network.channels, bits, network.tensors[0].signed)
     top.links.append(
         Link("in0", "in0", "", first.name, source, (words, samples * network.channels))
     )
-    _begin(top, first, words, source)
+    spacing = spacings(network, clocks)
+    waiting = [c for c, layer in zip(spacing, network.layers, strict=False) if _windowed(layer, c)]
+    _begin(top, first, words, source, max((lag(c) for c in waiting), default=0))
     for index, layer in enumerate(network.layers):
         before, after = network.tensors[index], network.tensors[index + 1]
         following = network.layers[index + 1 : index + 2]
         if isinstance(layer, Linear) and before.positions == 1:
-            _dense(top, layer, following[0], index, clocks)
+            _dense(top, layer, following[0], index)
         elif isinstance(layer, Linear):
-            _convolution(top, layer, before, after, first=index == 0)
+            _convolution(top, layer, before, after, spacing[index], first=index == 0)
         elif isinstance(layer, Requantize):
             if top.graph is None:
                 continue  # the dense layer before has done it
-            module = requantize_module(
-                f"m_{layer.name}", layer, top.graph, before, top.raw_bits, after
-            )
-            top.module(module, layer.name, after.channels * after.bits)
-            top.graph = None
-            top.stream(layer.name, after, after.bits, after.signed, top.raw)
+            pool = following[0] if following and isinstance(following[0], MaxPool) else None
+            _requantize(top, layer, pool, index, spacing[index])
         elif isinstance(layer, MaxPool):
+            if top.pooled:
+                top.pooled = False
+                continue  # the quantizers before have done it
             top.instance(
                 "sparse_pool",
                 layer.name,
@@ -170,55 +190,73 @@ def compile_network(network: Network) -> Sparse:
                 SIZE=layer.size,
                 POSITIONS=before.positions,
             )
-            # What is left over at the end comes after the last word.
-            top.last += 1 - before.positions % layer.size * top.spacing
-            top.spacing *= layer.size
+            top.times = top.times[layer.size - 1 :: layer.size] + 1
             top.stream(layer.name, after, after.bits, after.signed, top.raw)
         else:
-            _end(top, layer, before, clocks)
-    return Sparse(_finished(top), clocks, top.last, top.adders, tuple(top.units))
+            _end(top, layer, before)
+    return Sparse(_finished(top), clocks, int(top.times[-1]), top.adders, tuple(top.units))
 
 
-def _begin(top: _Top, first: Linear, words: int, source: Stream) -> None:
+def _windowed(layer: Layer, spacing: int) -> bool:
+    """Whether a layer makes its windows of three itself, digit by digit."""
+    return isinstance(layer, Linear) and spacing >= SERIAL and layer.taps == 3
+
+
+def _begin(top: _Top, first: Linear, words: int, source: Stream, pause: int) -> None:
     """Add the source of frames and the windows of the first convolution."""
     taps, before = first.taps // first.stride, first.padding // first.stride
-    bits = source.used_bits
+    bits, ahead = source.used_bits, words_ahead(top.network)
     if before >= taps:
         raise BadInput(f"{first.name}: the padding must be smaller than the window")
-    top.body.append(f"\twire [{bits - 1}:0] source_data; wire source_first, taken;")
+    top.body.append(f"\twire [{bits - 1}:0] source_data; wire source_step, source_first, taken;")
     top.place(
         "sparse_source",
         "source",
-        {"WIDTH": bits, "WORDS": words, "ROOM": ROOM},
+        {
+            "WIDTH": bits,
+            "WORDS": words,
+            "CLOCKS": top.clocks,
+            "AHEAD": ahead,
+            "LAG": pause,
+            "ROOM": ROOM,
+        },
         f".in_data(in0_TDATA[{bits - 1}:0]), .in_valid(in0_TVALID), .in_ready(in0_TREADY), "
-        ".out_data(source_data), .out_first(source_first), .taken(taken)",
+        ".out_data(source_data), .out_step(source_step), .out_first(source_first), .taken(taken)",
     )
     top.body.append(f"\twire [{taps * bits - 1}:0] frame_windows; wire frame_windows_valid;")
     top.place(
         "sparse_frame_window",
         "frame_window",
         {"WIDTH": bits, "WORDS": words, "TAPS": taps, "BEFORE": before},
-        ".in_data(source_data), .in_first(source_first), .out_data(frame_windows), "
-        ".out_valid(frame_windows_valid)",
+        ".in_data(source_data), .in_step(source_step), .in_first(source_first), "
+        ".out_data(frame_windows), .out_valid(frame_windows_valid)",
     )
     top.raw, top.valid = "frame_windows", "frame_windows_valid"
-    # The FIFO waits for the whole frame; then its words go into the windows one a clock.
-    positions = words + 2 * before - taps + 1
-    top.last = words + 4 + taps - before + positions
+    # The FIFO waits for some words and a step; then its words go into the windows step by step.
+    steps = 1 + taps - before + np.arange(words + 2 * before - taps + 1)
+    top.times = ahead + 4 + -(-steps * top.clocks // (words + 1))
 
 
-def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first: bool) -> None:
-    """Add a convolution: its windows and its adders."""
-    if not first and layer.taps == 3 and layer.padding == 1 and layer.stride == 1:
+def _convolution(
+    top: _Top, layer: Linear, before: Tensor, after: Tensor, spacing: int, first: bool
+) -> None:
+    """Add a convolution: its windows and its adders, serial ones if positions have the time."""
+    serial, windowed = spacing >= SERIAL, False
+    if not first and (layer.taps, layer.padding, layer.stride) == (3, 1, 1):
         width = before.channels * before.bits
-        top.instance(
-            "sparse_window",
-            f"window_{layer.name}",
-            3 * width,
-            WIDTH=width,
-            POSITIONS=before.positions,
-        )
-        top.last += 2
+        windowed = serial
+        if serial:  # the last window waits for the next frame
+            top.times = np.append(top.times[1:], top.times[0] + top.clocks)
+        else:
+            top.instance(
+                "sparse_window",
+                f"window_{layer.name}",
+                3 * width,
+                WIDTH=width,
+                POSITIONS=before.positions,
+                SPACING=spacing,
+            )
+            top.times = np.append(top.times[1:], top.times[-1] + spacing) + 1
     elif not first and (layer.taps, layer.padding, layer.stride) != (1, 0, 1):
         raise BadInput(
             f"{layer.name}: behind the first layer sparse hardware has windows of one position, or "
@@ -230,7 +268,13 @@ def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first:
     graph = adder_graph(layer.matrix)
     largest = int(max(-after.low.min(), after.high.max()))
     bits = max(bits_of(-largest, largest), 1)
-    module = matrix_module(f"m_{layer.name}", graph, before, layer.taps, bits)
+    if serial:
+        digits = serial_graph(graph, *window_range(before, layer.taps), spacing)
+        module = serial_module(
+            f"m_{layer.name}", digits, before, 3 if windowed else 1, bits, spacing
+        )
+    else:
+        module = matrix_module(f"m_{layer.name}", graph, before, layer.taps, bits)
     top.module(module, layer.name, after.channels * bits)
     top.graph, top.raw_bits = graph, bits
     top.adders += len(graph.adders)
@@ -248,14 +292,35 @@ def _convolution(top: _Top, layer: Linear, before: Tensor, after: Tensor, first:
     top.stream(layer.name, after, bits, True, f"{{{', '.join(parts)}}}")
 
 
-def _dense(top: _Top, layer: Linear, following: object, index: int, clocks: int) -> None:
+def _requantize(
+    top: _Top, layer: Requantize, pool: MaxPool | None, index: int, spacing: int
+) -> None:
+    """Add quantizers; they take turns if positions have the time, and then pool too."""
+    assert top.graph is not None
+    before, after = top.network.tensors[index : index + 2]
+    name, result = layer.name, after
+    if spacing < SERIAL:
+        module = requantize_module(f"m_{name}", layer, top.graph, before, top.raw_bits, after)
+    else:
+        size = pool.size if pool else 1
+        if pool:
+            name, result, top.pooled = pool.name, top.network.tensors[index + 2], True
+            top.times = top.times[size - 1 :: size]
+        shared = share(layer, spacing)
+        module = shared_module(f"m_{name}", shared, top.graph, before, top.raw_bits, after, size)
+    top.module(module, name, result.channels * result.bits)
+    top.graph = None
+    top.stream(name, result, result.bits, result.signed, top.raw)
+
+
+def _dense(top: _Top, layer: Linear, following: object, index: int) -> None:
     """Add a dense layer, with the quantizer behind it if any."""
     quantizer = following if isinstance(following, Requantize) else None
     result = top.network.tensors[index + 1 if quantizer is None else index + 2]
     module = dense_module(
         f"m_{layer.name}",
         rows_of(layer, quantizer),
-        lanes_for(layer.weights[:, :, 0], clocks),
+        lanes_for(layer.weights[:, :, 0], top.clocks),
         top.network.tensors[index],
         result,
     )
@@ -264,9 +329,9 @@ def _dense(top: _Top, layer: Linear, following: object, index: int, clocks: int)
     top.stream(name, result, result.bits, result.signed, top.raw)
 
 
-def _end(top: _Top, layer: ArgMax, scores: Tensor, clocks: int) -> None:
+def _end(top: _Top, layer: ArgMax, scores: Tensor) -> None:
     """Add the class and its FIFO."""
-    if scores.positions != 1 or scores.channels > min(clocks - DRAIN, 2**CLASS_BITS):
+    if scores.positions != 1 or scores.channels > min(top.clocks - DRAIN, 2**CLASS_BITS):
         raise BadInput(f"sparse hardware finds no class in {scores.channels} scores at "
                        f"{scores.positions} positions")  # fmt: skip
     bits = max((scores.channels - 1).bit_length(), 1)
@@ -278,7 +343,7 @@ def _end(top: _Top, layer: ArgMax, scores: Tensor, clocks: int) -> None:
         BITS=scores.bits,
         SIGNED=int(scores.signed),
     )
-    top.last += scores.channels + 2
+    top.times = top.times + scores.channels + 2
     top.place(
         "sparse_sink",
         "sink",

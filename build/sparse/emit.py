@@ -77,6 +77,14 @@ def delayed_valid(clocks: int) -> list[str]:
     ]
 
 
+def window_range(inputs: Tensor, taps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and largest value of each input at each tap of a window, tap-major."""
+    low, high = np.tile(inputs.low, taps), np.tile(inputs.high, taps)
+    if taps > 1:  # zeros outside the frame
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
+    return low, high
+
+
 def matrix_module(name: str, graph: AdderGraph, inputs: Tensor, taps: int, outputs: int) -> Module:
     """Return the adders of a layer, pipelined.
 
@@ -88,10 +96,7 @@ def matrix_module(name: str, graph: AdderGraph, inputs: Tensor, taps: int, outpu
         outputs: bits of each sum. An output of negative sign (`graph.outputs`) is delivered
             negated: what follows takes account of it.
     """
-    low, high = np.tile(inputs.low, taps), np.tile(inputs.high, taps)
-    if taps > 1:  # zeros outside the frame
-        low, high = np.minimum(low, 0), np.maximum(high, 0)
-    ranges, levels = graph.ranges(low, high), graph.levels()
+    ranges, levels = graph.ranges(*window_range(inputs, taps)), graph.levels()
     homes = [max(-(-level // LEVELS), 1) for level in levels]  # the stage of each node
     ends = [homes[term[0]] if levels[term[0]] else 0 for term in graph.outputs if term is not None]
     latency = max([*ends, 1])

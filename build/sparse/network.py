@@ -46,14 +46,18 @@ class Linear:
         """Return how many windows there are over `before` positions."""
         return (before + 2 * self.padding - self.taps) // self.stride + 1
 
-    def compute(self, x: np.ndarray) -> np.ndarray:
-        """Return the accumulators (N, outputs, positions)."""
+    def columns(self, x: np.ndarray) -> np.ndarray:
+        """Return the windows (N, positions, taps x inputs), in the order of the matrix' columns."""
         padded = np.pad(x, ((0, 0), (0, 0), (self.padding, self.padding)))
         view = np.lib.stride_tricks.sliding_window_view(padded, self.taps, axis=2)
         view = view[:, :, :: self.stride].transpose(0, 2, 3, 1)
-        columns = view.reshape(len(x), view.shape[1], -1).astype(np.float64)
+        return view.reshape(*view.shape[:2], -1)
+
+    def compute(self, x: np.ndarray) -> np.ndarray:
+        """Return the accumulators (N, outputs, positions)."""
         # float64 is exact below 2^53, and fast.
-        return (columns @ self.matrix.T).astype(np.int64).transpose(0, 2, 1) + self.bias[:, None]
+        sums = self.columns(x).astype(np.float64) @ self.matrix.T
+        return sums.astype(np.int64).transpose(0, 2, 1) + self.bias[:, None]
 
     def range(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest accumulator of each output, for inputs' of each."""

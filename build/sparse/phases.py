@@ -4,9 +4,13 @@ import numpy as np
 
 from build.build_report import Verified
 from build.source import Source
-from build.sparse.adders import adder_graph
+from build.sparse.adders import AdderGraph, adder_graph
+from build.sparse.emit import window_range
 from build.sparse.lookups import Lookup, lookup_of
 from build.sparse.network import Linear, MaxPool, Network, Requantize, Tensor
+from build.sparse.schedule import SERIAL, spacings
+from build.sparse.serial import SerialGraph, serial_graph
+from build.sparse.shared import share
 from build.sparse.tables import Table, table_of
 from build.verify import classes_of, network_logits, observe
 from models.errors import CheckFailed
@@ -83,24 +87,34 @@ def check_composed(before: Network, after: Network, integers: np.ndarray) -> Ver
     return _verified("composition", len(integers), quantizers)
 
 
-def check_constants(network: Network, integers: np.ndarray) -> Verified:
-    """Compare adder graphs and memories with the layers they stand for; as `check_lifted`."""
+def check_constants(network: Network, integers: np.ndarray, clocks: int) -> Verified:
+    """Compare adder graphs and memories with the layers they stand for; as `check_lifted`.
+
+    Layers with enough of the frame's clocks are computed digit by digit, as their hardware does.
+    """
     x, quantizers = integers, 0
-    for layer, tensor in zip(network.layers, network.tensors, strict=False):
+    for layer, before, spacing in zip(
+        network.layers, network.tensors, spacings(network, clocks), strict=False
+    ):
         expected = layer.compute(x)
         if isinstance(layer, Linear) and expected.shape[2] > 1:
-            padded = np.pad(x, ((0, 0), (0, 0), (layer.padding, layer.padding)))
-            view = np.lib.stride_tricks.sliding_window_view(padded, layer.taps, axis=2)
-            view = view[:, :, :: layer.stride].transpose(0, 2, 3, 1)
-            sums = adder_graph(layer.matrix).compute(view.reshape(*view.shape[:2], -1))
-            _same("adders", layer.name, sums.transpose(0, 2, 1), expected)
+            graph = adder_graph(layer.matrix)
+            made: AdderGraph | SerialGraph = graph
+            if spacing >= SERIAL:
+                made = serial_graph(graph, *window_range(before, layer.taps), spacing)
+            sums = made.compute(layer.columns(x)).transpose(0, 2, 1)
+            _same("adders", layer.name, sums, expected)
         elif isinstance(layer, Requantize):
             quantizers += 1
-            looked_up = [
-                _constants(layer, channel, tensor).compute(x[:, channel])
-                for channel in range(tensor.channels)
-            ]
-            _same("tables", layer.name, np.stack(looked_up, axis=1), expected)
+            if before.positions > 1 and spacing >= SERIAL:
+                found = share(layer, spacing).compute(x)
+            else:
+                looked_up = [
+                    _constants(layer, channel, before).compute(x[:, channel])
+                    for channel in range(before.channels)
+                ]
+                found = np.stack(looked_up, axis=1)
+            _same("tables", layer.name, found, expected)
         x = expected
     return _verified("adders and tables", len(integers), quantizers)
 

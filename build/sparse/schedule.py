@@ -1,8 +1,9 @@
 """Which hardware computes a layer, and in how many clocks.
 
-Convolutions take a position a clock: the pipeline runs at four samples a clock, and the first layer
-and the first block have a position every clock. Dense layers have a frame's time: lanes of one
-multiplication a clock go through the nonzero weights.
+A frame takes a given number of clocks; at four samples a clock, the fastest, the first layers have
+a position every clock, and each pooling doubles the time of one. Convolutions of fewer than SERIAL
+clocks a position are computed at once, others digit by digit. Dense layers have a frame's time:
+lanes of one multiplication a clock go through the nonzero weights.
 """
 
 from dataclasses import dataclass
@@ -10,13 +11,71 @@ from itertools import combinations
 
 import numpy as np
 
+from build.sparse.network import Linear, MaxPool, Network
 from models.errors import BadInput
 
-CLOCKS = 257
-"""A frame's: 256 words and one between two frames."""
+SERIAL = 4
+"""Clocks of a position from which on digits save area: below, registers cost what adders save."""
 
 DRAIN = 10
 """Clocks of a dense layer behind its last multiplication, and more."""
+
+
+SLOWEST = 64
+"""Times slower than the input allows: from there on nothing gets narrower."""
+
+
+def check_clocks(clocks: int, words: int) -> None:
+    """Refuse a frame's clocks that are too few for its words, or more than change anything.
+
+    Raises:
+        BadInput: the limits are named.
+    """
+    if not words < clocks <= SLOWEST * (words + 1):
+        raise BadInput(
+            f"a frame of {words} words takes between {words + 1} and {SLOWEST * (words + 1)} "
+            f"clocks, not {clocks}"
+        )
+
+
+def spacings(network: Network, clocks: int) -> tuple[int, ...]:
+    """Return the least clocks between two positions of each tensor, the input's in words.
+
+    A frame's words and one between two frames are spread evenly over its clocks.
+
+    Args:
+        network: its first layer's stride is the samples of a word.
+        clocks: a frame's.
+    """
+    first = network.layers[0]
+    assert isinstance(first, Linear)
+    slots = network.length // first.stride + 1
+    words, found = 1, [clocks // slots]
+    for layer in network.layers:
+        if isinstance(layer, MaxPool):
+            words *= layer.size
+        elif isinstance(layer, Linear) and layer is not first:
+            words *= layer.stride
+        found.append(words * clocks // slots)
+    return tuple(found)
+
+
+def words_ahead(network: Network) -> int:
+    """Return how many words the first position of every convolution's input needs, and more.
+
+    So many must be there when a frame starts: then each layer has the last windows of the frame
+    before behind it, whether or not the words behind these come in time.
+    """
+    *_, last = [i for i, tensor in enumerate(network.tensors) if tensor.positions > 1]
+    position = 0
+    for layer in reversed(network.layers[:last]):
+        if isinstance(layer, MaxPool):
+            position = position * layer.size + layer.size - 1
+        elif isinstance(layer, Linear):
+            position = position * layer.stride + layer.taps - 1 - layer.padding
+    first = network.layers[0]
+    assert isinstance(first, Linear)
+    return min(position // first.stride + 1, network.length // first.stride)
 
 
 @dataclass(frozen=True)

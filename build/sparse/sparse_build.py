@@ -95,7 +95,7 @@ def build_sparse(
             check_lifted(network, source, frames),
             check_folded(network, folded, integers),
             check_composed(folded, composed, integers),
-            check_constants(composed, integers),
+            check_constants(composed, integers, made.clocks),
         )
         lap("verification")
         report = _report(source, request, made, composed, verification)

@@ -75,7 +75,8 @@ def synthesise_sparse(
         Job(
             unit.name,
             unit.module.removeprefix("m_"),
-            {file: sources[file]},
+            # And the modules in it.
+            {f: t for f, t in sources.items() if f == file or f"\t{f[:-3]} " in sources[file]},
             {},
             {},
             unit.module,

@@ -21,11 +21,11 @@ SHAPES = {
 }
 
 
-def simulated(network, frames, **settings):
+def simulated(network, frames, clocks=None, **settings):
     from build.simulation.simulate import simulate
     from build.sparse.assemble import compile_network, mismatches
 
-    made = compile_network(network)
+    made = compile_network(network, clocks)
     simulation = simulate(
         made.accelerator, frames.transpose(0, 2, 1), record=True, processes=1, **settings
     )
@@ -44,6 +44,22 @@ def test_every_tensor_is_bit_exact_at_the_line_rate(shape):
     # Four samples a clock and one clock between two frames.
     assert simulation.cycles_per_frame == made.clocks == network.length // 4 + 1
     assert simulation.latency_cycles == made.latency
+
+
+@pytest.mark.parametrize("clocks", [66, 130, 201, 600])
+def test_slower_rates_are_bit_exact(clocks):
+    """The first layers digit by digit too; steps of several clocks, and uneven ones."""
+    network = fold(random_network(**SHAPES["blocks"]))
+    frames = random_frames(network, 12)
+    made, simulation, wrong = simulated(network, frames, clocks=clocks)
+    assert set(wrong.values()) == {0}
+    assert simulation.cycles_per_frame == pytest.approx(made.clocks, abs=0.2) and (
+        made.clocks == clocks
+    )
+    assert abs(simulation.latency_cycles - made.latency) <= clocks // 65 + 1
+    frames = random_frames(network, 24, 1)
+    _, _, wrong = simulated(network, frames, clocks=clocks, stall=0.1, burst=200, seed=3)
+    assert set(wrong.values()) == {0}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -11,7 +11,9 @@ from build.sparse.fold import fold
 from build.sparse.lookups import lookup_of
 from build.sparse.network import Linear, MaxPool, Requantize
 from build.sparse.phases import check_composed
-from build.sparse.schedule import lanes_for
+from build.sparse.schedule import lanes_for, spacings, words_ahead
+from build.sparse.serial import serial_graph
+from build.sparse.shared import share
 from build.sparse.tables import table_of
 from models.errors import BadInput, CheckFailed
 from tests.build.sparse.random_network import (
@@ -103,6 +105,64 @@ def test_rows_share_their_sums():
     row = np.array([5, 0, -3, 7])
     alone = len(adder_graph(row[None]).adders)
     assert len(adder_graph(np.stack([row, -row, 4 * row])).adders) == alone
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_digit_by_digit_the_sums_are_the_same(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 24, 2))
+    matrix = rng.integers(-31, 32, shape) * (rng.random(shape) < rng.uniform(0.1, 1))
+    graph = adder_graph(matrix)
+    low = -rng.integers(0, 128, shape[1])
+    high = low + rng.integers(0, 256, shape[1])
+    x = rng.integers(low, high + 1, (50, shape[1]))
+    for clocks in (1, 3, 4, 7, 8, 16, 40):
+        serial = serial_graph(graph, low, high, clocks)
+        assert serial.clocks <= clocks
+        np.testing.assert_array_equal(serial.compute(x), x @ matrix.T)
+
+
+def test_quantizers_that_take_turns_give_the_same():
+    network = random_network(19, filters=(9, 13))
+    x = random_frames(network, 8)
+    for layer in network.layers:
+        expected = layer.compute(x)
+        if isinstance(layer, Requantize):
+            for clocks in (1, 4, 5, 16):
+                shared = share(layer, clocks)
+                assert len(shared.units) == -(-x.shape[1] // clocks) and shared.turns <= clocks
+                assert sorted(c for unit in shared.units for c in unit.channels) == list(
+                    range(x.shape[1])
+                )
+                np.testing.assert_array_equal(shared.compute(x), expected)
+        x = expected
+
+
+@pytest.mark.parametrize("clocks", [65, 100, 130, 259, 260])
+def test_positions_are_never_closer_than_scheduled(clocks):
+    network = random_network(0, filters=(4, 4, 4), length=256)
+    times = -(-np.arange(65) * clocks // 65)
+    least = spacings(network, clocks)
+    for layer, tensor, spacing in zip(network.layers, network.tensors, least, strict=False):
+        if tensor.positions > 1:
+            frames = np.concatenate([times, times + clocks])
+            assert np.diff(frames).min() >= spacing
+        if isinstance(layer, MaxPool):
+            times = times[: tensor.positions][layer.size - 1 :: layer.size]
+
+
+def test_words_ahead_are_those_of_the_first_windows():
+    network = random_network(0, filters=(4, 4, 4), length=256)
+    # Behind two poolings the third depthwise layer's position 0 needs 0 ... 3 of the second's.
+    words = words_ahead(network)
+    changed = random_frames(network, 3)
+    before = network.tensors[:-1]
+    deepest = max(i for i, tensor in enumerate(before) if tensor.positions > 1) - 1
+    first = [x for _, x in network.trace(changed)][deepest][:, :, 0]
+    changed[:, :, words * 4 :] = 0
+    again = [x for _, x in network.trace(changed)][deepest][:, :, 0]
+    np.testing.assert_array_equal(first, again)
+    assert words < 64
 
 
 @pytest.mark.parametrize("seed", range(30))
