@@ -1,8 +1,8 @@
 """Quantizers that take turns as SystemVerilog, with the max pooling behind them.
 
-A position's accumulators come as one word, as everywhere (`emit`), and are kept. A unit goes through
-its channels: choose, subtract the origin, clip, look up, compare, take the maximum. What comes out
-one by one is shifted into the result.
+A position's accumulators come as one word, as everywhere (`emit`), and are kept. A unit takes one
+of its channels a clock: choose, subtract the origin, clip, look up, compare, take the maximum. What
+comes out one by one is shifted into the result.
 """
 
 from collections.abc import Sequence
