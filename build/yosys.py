@@ -232,6 +232,11 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
         # Yosys in WASM sees nothing outside its working directory.
         command = [sys.executable, "-c", _RUN, "-q", "-s", "run.ys"]
         done = run(command, work, {**os.environ, "TMPDIR": str(work)})
+        if done.returncode < 0:
+            raise CheckFailed(
+                f"Yosys was killed by signal {-done.returncode} while it synthesised {name}; is "
+                "there too little memory?"
+            )
         if done.returncode != 0 or not (work / "stat.json").exists():
             log = done.stdout + done.stderr
             if not log and shutil.disk_usage(work).free < LITTLE:

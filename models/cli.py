@@ -51,7 +51,8 @@ Json = Annotated[
     Path | None,
     typer.Option("--json", help="Write the facts to this file.", callback=checked_target),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of everything random.")]
+"""Within what numpy, torch and Lightning take."""
 Model = Annotated[
     str | None,
     typer.Option(

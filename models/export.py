@@ -204,6 +204,9 @@ def load_onnx(path: str | Path) -> ModelWrapper:
     inputs = model.graph.input
     if len(inputs) != 1:
         raise BadInput(f"model {path} has {len(inputs)} inputs; one is needed, of frames")
+    if (kind := inputs[0].type.tensor_type.elem_type) != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind).lower()
+        raise BadInput(f"model {path} takes input of type {name}; export it for float32 frames")
     try:
         frame_of(model)
     except ValueError as error:
@@ -255,6 +258,13 @@ def _parse(path: Path) -> ModelWrapper:
     break_seal(proto, f"model {path}")
     if not proto.graph.node:
         raise BadInput(f"model {path} is damaged or no ONNX file: it has no operators")
+    newest = onnx.defs.onnx_opset_version()
+    for used in proto.opset_import:
+        if used.domain in ("", "ai.onnx") and used.version > newest:
+            raise BadInput(
+                f"model {path} is of opset {used.version}, later than {newest}, the last that is "
+                f"known here; export it with opset {OPSET}"
+            )
     try:
         onnx.load_external_data_for_model(proto, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:

@@ -12,8 +12,8 @@ from models.cli import DATA, torch_device
 from models.errors import BadInput
 
 
-def options() -> Iterator[tuple[str, list[str], str]]:
-    """Yield command, names and help of every option there is."""
+def options() -> Iterator[tuple[str, list[str], str, tuple]]:
+    """Yield command, names, help and limits of every option there is."""
     todo = [("aaronnet", typer.main.get_command(aaronnet.app))]
     while todo:
         name, command = todo.pop()
@@ -22,21 +22,27 @@ def options() -> Iterator[tuple[str, list[str], str]]:
         ]
         for parameter in command.params:
             if parameter.param_type_name == "option":
-                yield name, parameter.opts, parameter.help or ""
+                limits = parameter.min, parameter.max
+                yield name, parameter.opts, parameter.help or "", limits
 
 
 def test_every_option_has_a_help_text():
-    assert [(command, names) for command, names, text in options() if not text] == []
+    assert [(command, names) for command, names, text, _ in options() if not text] == []
 
 
 def test_shared_options_have_one_help_text():
     for wanted in ("--json", "--seed", "--device", "--fast", "--graph"):
-        texts = {text for _, names, text in options() if wanted in names}
+        texts = {text for _, names, text, _ in options() if wanted in names}
         assert len(texts) == 1, (wanted, texts)
 
 
+def test_every_seed_is_one_that_the_libraries_take():
+    limits = [limits for _, names, _, limits in options() if "--seed" in names]
+    assert len(limits) >= 7 and set(limits) == {(0, 2**32 - 1)}
+
+
 def test_data_is_a_file_and_out_has_a_short_name_everywhere():
-    for command, names, text in options():
+    for command, names, text, _ in options():
         if "--data" in names:
             assert text.startswith(DATA), command
         if "--out" in names:
@@ -46,7 +52,7 @@ def test_data_is_a_file_and_out_has_a_short_name_everywhere():
 
 
 def test_former_names_still_work():
-    names = [names for command, names, _ in options() if command == "aaronnet train"]
+    names = [names for command, names, *_ in options() if command == "aaronnet train"]
     assert ["--device", "--accelerator"] in names and ["--processes", "--devices"] in names
 
 

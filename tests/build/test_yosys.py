@@ -1,6 +1,7 @@
 """Resource counts from Yosys."""
 
 import errno
+import subprocess
 
 import pytest
 
@@ -90,6 +91,16 @@ def test_what_the_cache_remembers_is_checked(tmp_path, monkeypatch):
         assert synthesise(*given) == first
         assert cached.read_text() == whole
     assert len(runs) == 7
+
+
+def test_a_yosys_that_was_killed_leaves_no_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        "build.yosys.run", lambda command, *_: subprocess.CompletedProcess(command, -9, "half", "")
+    )
+    with pytest.raises(CheckFailed, match=r"killed by signal 9 while it synthesised a\.sv"):
+        synthesise({"a.sv": "module accelerator(); endmodule"}, {}, "xcup")
+    assert [path for path in tmp_path.rglob("*") if path.suffix == ".log"] == []
 
 
 DELAY = """module accelerator(input clk, input [3:0] d, a, output [3:0] q);

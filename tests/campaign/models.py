@@ -22,12 +22,10 @@ def edited(change: Change) -> Callable[[Path], None]:
     return damage
 
 
-def input_shape(*shape: int | str) -> Callable[[Path], None]:
+def input_shape(*shape: int | str, kind: int = TensorProto.FLOAT) -> Callable[[Path], None]:
     def change(model: onnx.ModelProto) -> None:
         name = model.graph.input[0].name
-        model.graph.input[0].CopyFrom(
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
-        )
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info(name, kind, list(shape)))
 
     return edited(change)
 
@@ -106,10 +104,15 @@ MALFORMED: dict[str, Callable[[Path], None]] = {
             helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])
         )
     ),
+    "a later operator set": edited(
+        lambda model: setattr(model.opset_import[0], "version", onnx.defs.onnx_opset_version() + 1)
+    ),
+    "texts for frames": input_shape(1, 2, 1024, kind=TensorProto.STRING),
+    "integers for frames": input_shape(1, 2, 1024, kind=TensorProto.INT8),
     "no operator set": edited(lambda model: model.ClearField("opset_import")),
     "a dynamic batch": input_shape("N", 2, 1024),
     "two frames": input_shape(2, 2, 1024),
-    "another length": input_shape(1, 2, 128),
+    "no samples": input_shape(1, 2, 0),
     "no rank": input_shape(),
     "NaN weight": first_weight(float("nan")),
     "infinite weight": first_weight(float("-inf")),

@@ -60,3 +60,32 @@ def test_unknown_splits_are_refused():
         evaluate(checkpoint, SyntheticData(), "validation")
     with pytest.raises(BadInput, match="test split only"):
         evaluate(checkpoint, SyntheticData(), "train")
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_former(tmp_path, monkeypatch, cli):
+    from pathlib import Path
+
+    import training.cli_evaluate
+    from models import checkpoint as checkpoints
+    from tests.tiny import TINY, ready
+    from training.synthesis import write_dataset
+
+    write_dataset(tmp_path / "data.h5", 2, 7, jobs=1)
+    checkpoints.save(tmp_path / "net.pth", ready(), TINY, {"data_label": "noise"})
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("accuracy.png", "confusion.png"):
+        (folder / name).write_text("the former")
+    write = Path.write_bytes
+
+    def half(path: Path, data: bytes) -> int:
+        write(path, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(BadInput, match="No space left"):
+        training.cli_evaluate.test(
+            tmp_path / "net.pth", tmp_path / "data.h5", pictures=folder, device="cpu"
+        )
+    assert {path.read_text() for path in folder.iterdir()} == {"the former"}
+    assert len(list(folder.iterdir())) == 2
