@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 BOARD_VENV := .venv-board
 BOARD_STAMP := $(BOARD_VENV)/.installed
 
+# A file's tests stay in one process: they share fixtures, and addresses of virtual boards.
+SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help setup board-env demo lint test test-slow benchmark results clean
 
@@ -40,7 +43,7 @@ lint: $(STAMP) ## format, lint and type checks
 	$(BIN)/mypy
 
 test: lint $(BOARD_STAMP) ## lint, types and the quick tests
-	$(BIN)/python -m pytest -m "not slow and not benchmark"
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow and not benchmark" $(SPREAD)
 
 test-slow: $(BOARD_STAMP) ## the long tests
 	$(BIN)/python -m pytest -m slow

@@ -31,12 +31,12 @@ def test(
     """Measure a network's accuracy: over all frames, per SNR and per class."""
     from models import checkpoint as checkpoints
     from models.console import Bar, print_table
-    from models.files import atomic, writable_folder, write_json
+    from models.files import atomic, check_target, write_json
     from training.evaluate import evaluate
 
     loaded = checkpoints.load(checkpoint)
-    if pictures:
-        writable_folder(pictures)
+    for name in ("accuracy.png", "confusion.png"):
+        check_target(pictures and pictures / name)
     with Bar("testing") as progress:
         measured = evaluate(
             loaded,
