@@ -11,6 +11,10 @@ PASSING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Identity", "Squeeze", 
 """Operators that hand integers on unchanged."""
 
 LAYERS = ("Conv", "MatMul", "Gemm")
+MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
+TRUNCATING = ("Trunc",)
+"""Quantize as well, to integers that have lost their last bits."""
+
 WIDEST = 8
 """Bits of an activation: each further one doubles the thresholds that the hardware stores."""
 
@@ -58,8 +62,12 @@ def quantizer_of(model: ModelWrapper, tensor: str) -> NodeProto | None:
 
 def integers_of(model: ModelWrapper, quantizer: NodeProto) -> tuple[int, int]:
     """Return the smallest and the largest integer that a quantizer gives."""
+    if quantizer.op_type == "BipolarQuant":
+        return -1, 1
     operator = getCustomOp(quantizer)
-    bits = round(model.get_initializer(quantizer.input[3]).item())
+    bits = round(
+        model.get_initializer(quantizer.input[5 if quantizer.op_type == "Trunc" else 3]).item()
+    )
     narrow = operator.get_nodeattr("narrow")
     if operator.get_nodeattr("signed"):
         return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1

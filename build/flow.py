@@ -117,7 +117,7 @@ def build(
     if folding is not None and folding != TUNED:
         read_folding(folding)
     with quiet(Path(os.devnull), verbose):
-        source = open_source(given)
+        source = open_source(given, integers=True)
     frames = frames_to_verify(frames, source.task)
     out = Path(out).resolve()
     with staged(out) as new, quiet(new / "libraries.log", verbose):
@@ -157,12 +157,20 @@ def build(
 
 
 def check_rewritten(source: Source, frames: np.ndarray, classes: np.ndarray) -> None:
-    """Raise CheckFailed where a foreign network, as it was given, has other classes (N,)."""
-    from build.verify import graph_classes
+    """Raise CheckFailed where a foreign network, as it was given, computes something else.
+
+    Args:
+        source: the network, as it was given and rewritten.
+        frames: (N, C, L).
+        classes: (N,) of the rewritten one.
+    """
+    from build.verify import differing_integers, graph_logits, is_best
 
     if source.original is None:
         return
-    if wrong := int((graph_classes(source.original, frames) != classes).sum()):
+    if different := differing_integers(source.original, source.model, source.shared, frames):
+        raise CheckFailed(f"{source.name}, rewritten for the flow, differs in {different}")
+    if wrong := int((~is_best(graph_logits(source.original, frames), classes)).sum()):
         raise CheckFailed(
             f"{source.name}, rewritten for the flow, has other classes than the file in "
             f"{wrong} of {len(frames)} frames"

@@ -27,10 +27,12 @@ from finn.custom_op.fpgadataflow.thresholding import Thresholding
 from finn.custom_op.fpgadataflow.vectorvectoractivation import VVAU
 from numpy.lib.stride_tricks import sliding_window_view
 from qonnx.custom_op.base import CustomOp
+from qonnx.custom_op.general.bipolar_quant import BipolarQuant, binary_quant
 from qonnx.custom_op.general.im2col import Im2Col
 from qonnx.custom_op.general.intquant import IntQuant, int_quant
 from qonnx.custom_op.general.maxpoolnhwc import MaxPoolNHWC
 from qonnx.custom_op.general.multithreshold import MultiThreshold
+from qonnx.custom_op.general.trunc import Trunc_v1, Trunc_v2, trunc_v1, trunc_v2
 
 Array = np.ndarray
 Attributes = dict[str, Any]
@@ -122,6 +124,24 @@ def _top_k(attributes: Attributes, x: Array, k: Array) -> Array:
     return np.argsort(-x, axis=-1, kind="stable")[..., : int(k[0])]
 
 
+def _pad(attributes: Attributes, x: Array, pads: Array | None = None, *value: Array) -> Array:
+    given = attributes["pads"] if pads is None else pads.astype(int).tolist()
+    rank = len(given) // 2
+    filling = float(value[0].item()) if value and value[0].size else attributes.get("value", 0.0)
+    pairs = list(zip(given[:rank], given[rank:], strict=True))
+    return np.pad(x, pairs, constant_values=filling)
+
+
+def _squeeze(attributes: Attributes, x: Array, axes: Array | None = None) -> Array:
+    chosen = attributes["axes"] if axes is None else axes.reshape(-1)
+    return x.squeeze(tuple(int(axis) for axis in chosen))
+
+
+def _unsqueeze(attributes: Attributes, x: Array, axes: Array | None = None) -> Array:
+    chosen = attributes["axes"] if axes is None else axes.reshape(-1)
+    return np.expand_dims(x, tuple(int(axis) for axis in chosen))
+
+
 STANDARD: dict[str, Callable[..., Array]] = {
     "Add": lambda attributes, x, y: x + y,
     "AveragePool": _average_pool,
@@ -137,10 +157,13 @@ STANDARD: dict[str, Callable[..., Array]] = {
     "MatMul": lambda attributes, x, y: _matmul(x, y),
     "MaxPool": _max_pool,
     "Mul": lambda attributes, x, y: x * y,
+    "Pad": _pad,
     "Relu": lambda attributes, x: np.maximum(x, 0),
     "Reshape": lambda attributes, x, shape: x.reshape(len(x), *(int(n) for n in shape[1:])),
+    "Squeeze": _squeeze,
     "Sub": lambda attributes, x, y: x - y,
     "TopK": _top_k,
+    "Unsqueeze": _unsqueeze,
     "Transpose": lambda attributes, x: x.transpose(attributes["perm"]),
 }
 """ONNX operators: attributes and inputs to the first output."""
@@ -149,6 +172,12 @@ STANDARD: dict[str, Callable[..., Array]] = {
 def _quant(op: IntQuant, x: Array, scale: Array, zero: Array, bits: Array) -> Array:
     names = ("signed", "narrow", "rounding_mode")
     return int_quant(x, scale, zero, bits, *(op.get_nodeattr(name) for name in names))
+
+
+def _truncate(op: Trunc_v2, x: Array, *parameters: Array) -> Array:
+    scale, zero, bits, scale_out, bits_out = parameters
+    narrow, signed, mode = (op.get_nodeattr(key) for key in ("narrow", "signed", "rounding_mode"))
+    return trunc_v2(x, scale, zero, bits, narrow, signed, scale_out, bits_out, mode)
 
 
 def _multi_threshold(op: MultiThreshold, x: Array, thresholds: Array) -> Array:
@@ -249,6 +278,9 @@ def _label_select(op: LabelSelect, x: Array) -> Array:
 
 CUSTOM: dict[type[CustomOp], Callable[..., Array]] = {
     IntQuant: _quant,
+    BipolarQuant: lambda op, x, scale: binary_quant(x, scale),
+    Trunc_v1: lambda op, *inputs: trunc_v1(*inputs, op.get_nodeattr("rounding_mode")),
+    Trunc_v2: _truncate,
     MultiThreshold: _multi_threshold,
     Im2Col: _im2col_node,
     MaxPoolNHWC: _max_pool_nhwc,

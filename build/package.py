@@ -21,7 +21,7 @@ from build.source import Source
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
 from build.stimuli import sample_frames
-from build.verify import classes_of, graph_logits, network_logits
+from build.verify import classes_of, graph_classes, network_logits
 from deploy.board.package import (
     FORMAT,
     GRAPH,
@@ -72,10 +72,10 @@ def samples_of(source: Source) -> tuple[dict[str, np.ndarray], str]:
     samples, label = sample_frames(source.task)
     frames = samples["X"].transpose(0, 2, 1)
     if source.network is None:
-        logits = graph_logits(source.model, frames)
+        predicted = graph_classes(source.model, frames)
     else:
-        logits = network_logits(source.network, frames)
-    return {**samples, "predicted": classes_of(logits)}, label
+        predicted = classes_of(network_logits(source.network, frames))
+    return {**samples, "predicted": predicted}, label
 
 
 def write_package(

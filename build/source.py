@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import google.protobuf.message
@@ -14,6 +14,10 @@ from build.buildable import check_buildable
 from build.canonical import canonical
 from build.checks import check_quantized, integers_of
 from build.environment import setup
+from build.integers.check import check_operators
+from build.integers.line import straight
+from build.integers.lower import lowered
+from build.integers.spelling import folded, prepared
 from build.layout import GENERATED
 from build.stimuli import Task
 from models import checkpoint as checkpoints
@@ -27,13 +31,15 @@ from models.files import existing_file
 class Source:
     """What is built: the exported model, and the network it came from if it is ours.
 
-    A foreign network is also there as it was given: `original`.
+    A foreign network is also there as it was given: `original`; `shared` names the tensors that it
+    and `model` have in common, and the step of the integers that they are in `model`.
     """
 
     model: ModelWrapper
     checkpoint: Checkpoint | None
     name: str
     original: ModelWrapper | None = None
+    shared: dict[str, float] = field(default_factory=dict)
 
     @property
     def network(self) -> torch.nn.Module | None:
@@ -59,19 +65,19 @@ def task_of(model: ModelWrapper) -> Task:
     return Task(channels, length, classes, step * low, step * high)
 
 
-def open_source(given: str | Path | Checkpoint) -> Source:
+def open_source(given: str | Path | Checkpoint, integers: bool = False) -> Source:
     """Return the model of a checkpoint, a checkpoint file (.pth) or a QONNX file (.onnx).
+
+    Args:
+        given: one of them.
+        integers: write a foreign network in integers, where it is a straight line
+            (`build.integers`).
 
     Raises:
         BadInput: it is unusable, or has activations that are not quantized.
     """
     if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
-        model = load_onnx(given)
-        known = canonical(model)
-        if not read_metadata(model):  # ours is buildable as soon as it is quantized
-            check_buildable(known, str(given))
-        check_quantized(known, str(given))
-        return Source(known, None, Path(given).stem, original=model)
+        return _foreign(Path(given), integers)
     opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)
     if not opened.config.hardware_form:
         what = opened.config.name if isinstance(given, Checkpoint) else given
@@ -83,6 +89,25 @@ def open_source(given: str | Path | Checkpoint) -> Source:
     if opened.config.family == "bacalhaunet":  # the others are in the flow's spelling as they are
         model = canonical(model)
     return Source(model, opened, opened.config.name)
+
+
+def _foreign(path: Path, integers: bool) -> Source:
+    model = load_onnx(path)
+    ours = bool(read_metadata(model))  # buildable as soon as it is quantized
+    if integers and not ours:
+        original = folded(model)
+        if straight(original):
+            try:
+                check_operators(original)
+                known, shared = lowered(prepared(original))
+            except BadInput as error:
+                raise BadInput(f"{path}: {error}") from error
+            return Source(known, None, path.stem, original=original, shared=shared)
+    known = canonical(model)
+    if not ours:
+        check_buildable(known, str(path))
+    check_quantized(known, str(path))
+    return Source(known, None, path.stem, original=model)
 
 
 def load_graph(path: str | Path) -> ModelWrapper:

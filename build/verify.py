@@ -112,6 +112,40 @@ def classes_of(logits: np.ndarray) -> np.ndarray:
     return (logits >= logits.max(axis=1, keepdims=True) - close).argmax(axis=1)
 
 
+def is_best(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return for each frame whether its class (N,) has the largest logit (N, classes) or an equal.
+
+    Logits are floats: they count as equal up to rounding.
+    """
+    chosen = np.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
+    return chosen >= logits.max(axis=1) - np.abs(logits).max() * TOLERANCE
+
+
+def differing_integers(
+    network: ModelWrapper, integers: ModelWrapper, shared: dict[str, float], frames: np.ndarray
+) -> str:
+    """Return where a network and the graph of integers made from it differ first; empty if nowhere.
+
+    Args:
+        network: as it was given.
+        integers: `build.integers.lower.lowered`'s graph.
+        shared: tensors of both -> what an integer stands for in the network.
+        frames: (N, C, L).
+    """
+    wanted = {
+        output_of(node): value
+        for node, value in trace(network, graph_input(network, frames))
+        if output_of(node) in shared
+    }
+    for node, value in trace(integers, graph_input(integers, frames)):
+        name = output_of(node)
+        if name in wanted:
+            expected = np.rint(wanted[name] / shared[name]).reshape(value.shape)
+            if (frames_off := (expected != value).reshape(len(value), -1).any(axis=1)).any():
+                return f"{name} in {int(frames_off.sum())} of {len(frames)} frames"
+    return ""
+
+
 def graph_input(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
     """Return float frames (N, C, L) as a step's graph takes them.
 
@@ -160,7 +194,7 @@ def observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
 def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     source, final = model.graph.input[0].name, model.graph.output[0].name
-    scale = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}").get("scale", 1.0)
+    facts = json.loads(model.get_metadata_prop(OUTPUT_PROPERTY) or "{}")
     wanted = logit_tensor(model)
     found: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
@@ -169,8 +203,10 @@ def _observe(model: ModelWrapper, frames: np.ndarray) -> Observation:
             found[node.output[0]] = levels(node, value, constants).astype(np.int16)
         if output_of(node) in (wanted, final):
             values[output_of(node)] = value
-    logits = values[wanted].reshape(len(frames), -1) * scale
-    classes = classes_of(logits)
+    scores = values[wanted].reshape(len(frames), -1)
+    logits = scores * facts.get("scale", 1.0)
+    # Integers up to rounding tell even classes apart that are closer than floats' tolerance.
+    classes = np.rint(scores).argmax(axis=1) if facts.get("integers") else classes_of(logits)
     if final != wanted:
         output = values[final].reshape(len(frames)).astype(int)
         # Before streamlining TopK sees floats, and equal ones differ in their last bits.
@@ -259,7 +295,7 @@ class Verifier:
         exported = observe(source, frames)
         self.levels = exported.levels
         self.logits = exported.logits if network is None else network_logits(network, frames)
-        self.classes = classes_of(self.logits)
+        self.classes = exported.classes if network is None else classes_of(self.logits)
         self.results: list[Verified] = []
         self._previous: ModelWrapper | None = None
         self._record("export", exported)

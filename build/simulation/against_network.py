@@ -59,7 +59,7 @@ def simulate_build(
         CheckFailed: the accelerator deadlocks or loses words.
     """
     from build.execute import trace
-    from build.verify import classes_of, graph_input, graph_logits
+    from build.verify import graph_classes, graph_input
     from models.export import load_onnx
 
     accelerator = stitch(opened.model, opened.folder / GENERATED, fast)
@@ -68,14 +68,14 @@ def simulate_build(
 
     def judge(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         network = load_onnx(opened.folder / NETWORK)
-        logits = np.concatenate([graph_logits(network, frames[part]) for part in parts])
+        expected = np.concatenate([graph_classes(network, frames[part]) for part in parts])
         if found.shape[1] == 1:
-            return found[:, 0], found[:, 0] != classes_of(logits)
+            return found[:, 0], found[:, 0] != expected
         # Integer logits: the graph's exactly, and the network's after its scale.
         exact = np.concatenate([_last(trace(opened.model, integers[part])) for part in parts])
         classified = found.argmax(axis=1)
         wrong = (found != exact.reshape(found.shape)).any(axis=1)
-        return classified, wrong | (classified != classes_of(logits))
+        return classified, wrong | (classified != expected)
 
     def differing(simulation: Simulation) -> tuple[int, list[Difference]]:
         nodes = {link.producer for link in accelerator.links} - {""}

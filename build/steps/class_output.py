@@ -19,7 +19,8 @@ OUTPUT_PROPERTY = "aaronnet.output"
 class IntegerLogits(Transformation):
     """Drop the positive factor of the last layer: integers order the classes just as well.
 
-    The factor is left in the model's property `aaronnet.output`: logits = scale * integers.
+    The factor is left in the model's property `aaronnet.output`: logits = scale * integers. A
+    graph that has the property already is left as it is.
     """
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
@@ -28,6 +29,8 @@ class IntegerLogits(Transformation):
         Raises:
             BadInput: what is behind the last layer is not one positive factor.
         """
+        if model.get_metadata_prop(OUTPUT_PROPERTY):
+            return model, False  # `build.integers` has made them
         scale = 1.0
         while (node := model.find_producer(model.graph.output[0].name)).op_type == "Mul":
             factor = model.get_initializer(node.input[1])

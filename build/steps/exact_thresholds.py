@@ -129,8 +129,8 @@ def step_qonnx_to_finn_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) ->
     Needs the builder's saved intermediate models.
     """
     model = step_qonnx_to_finn(model, cfg)
-    source = graph_after(Path(cfg.output_dir), SOURCE)
-    return model.transform(WidenThresholds(ModelWrapper(str(source))))
+    source = ModelWrapper(str(graph_after(Path(cfg.output_dir), SOURCE)))
+    return model if _exact(source) else model.transform(WidenThresholds(source))
 
 
 def step_streamline_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
@@ -140,5 +140,10 @@ def step_streamline_exactly(model: ModelWrapper, cfg: DataflowBuildConfig) -> Mo
     """
     model = step_streamline(scales_past_joins(model), cfg)
     model = channels_last_joins(model)
-    source = graph_after(Path(cfg.output_dir), SOURCE)
-    return model.transform(ExactThresholds(ModelWrapper(str(source))))
+    source = ModelWrapper(str(graph_after(Path(cfg.output_dir), SOURCE)))
+    return model if _exact(source) else model.transform(ExactThresholds(source))
+
+
+def _exact(source: ModelWrapper) -> bool:
+    """Whether a graph has thresholds on integers from the start (`build.integers`)."""
+    return bool(source.get_nodes_by_op_type("MultiThreshold"))

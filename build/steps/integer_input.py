@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 from finn.builder.build_dataflow_config import DataflowBuildConfig
-from onnx import helper
+from onnx import NodeProto, helper
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
@@ -55,6 +55,7 @@ class TakeQuantizedInput(Transformation):
         scale = helper.make_node("Mul", [source, step_name], [node.output[0]], name="InputStep")
         model.graph.node.remove(node)
         model.graph.node.insert(index, scale)
+        _drop_division(model, scale)
         model.set_tensor_datatype(source, DataType[f"{'INT' if signed else 'UINT'}{bits}"])
         facts = {
             "bits": bits,
@@ -89,6 +90,29 @@ class RoomForSigns(Transformation):
                 model.set_initializer(bits, model.get_initializer(node.input[3]) + np.float32(1))
                 node.input[3] = bits
         return model, False
+
+
+def _drop_division(model: ModelWrapper, scale: NodeProto) -> None:
+    """Remove the multiplication with the step and a division by it right behind: they are one.
+
+    Behind it are integers only (`build.integers`), exactly so from here on: thresholds become
+    integers as well.
+    """
+    consumers = model.find_consumers(scale.output[0]) or []
+    if len(consumers) != 1 or consumers[0].op_type != "Div":
+        return
+    divided = consumers[0]
+    divisor = model.get_initializer(divided.input[1])
+    if divisor is None or np.any(divisor != model.get_initializer(scale.input[1])):
+        return
+    for node in model.find_consumers(divided.output[0]) or []:
+        node.input[:] = [
+            scale.input[0] if name == divided.output[0] else name for name in node.input
+        ]
+    model.graph.node.remove(divided)
+    model.graph.node.remove(scale)
+    for node in model.get_nodes_by_op_type("MultiThreshold"):
+        model.set_initializer(node.input[1], np.ceil(model.get_initializer(node.input[1])))
 
 
 def step_integer_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:

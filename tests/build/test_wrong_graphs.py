@@ -145,7 +145,11 @@ def changed(name, index, value):
 
 
 def floors(g):
-    g.nodes[3] = quant(["conv", "step", "zero", "bits"], "q1", rounding_mode="FLOOR")
+    g.nodes[0] = quant(["x", "step", "zero", "bits"], "q0", rounding_mode="FLOOR")
+
+
+def dithers(g):
+    g.nodes[3] = quant(["conv", "step", "zero", "bits"], "q1", rounding_mode="DITHER")
 
 
 def padded_pool(g):
@@ -153,7 +157,47 @@ def padded_pool(g):
 
 
 def no_layer_at_the_end(g):
-    g.nodes, g.outputs = g.nodes[:-2], {"flat": (1, 32)}
+    g.between("q0", node("MaxPool", ["q0"], "new", kernel_shape=[1024], strides=[1024]))
+    g.nodes = [g.nodes[0], g.nodes[1], node("Flatten", ["new"], "y")]
+    g.outputs = {"y": (1, 2)}
+
+
+def padded_mean(g):
+    attributes = {"kernel_shape": [8], "strides": [8], "pads": [4, 4]}
+    g.nodes[4] = node("AveragePool", ["q1"], "pool", **attributes)
+    g.constants["w2"] = np.ones((36, 5), np.float32)
+
+
+def dilated_pool(g):
+    g.nodes[4] = node("MaxPool", ["q1"], "pool", kernel_shape=[8], strides=[8], dilations=[2])
+    g.constants["w2"] = np.ones((28, 5), np.float32)
+
+
+def reflected(g):
+    g.constants["pads"] = np.array([0, 0, 8, 0, 0, 8])
+    g.between("q0", node("Pad", ["q0", "pads"], "new", mode="reflect"))
+
+
+def divided_by(g):
+    g.constants["one"] = np.float32(1)
+    g.between("conv", node("Div", ["one", "conv"], "new"))
+
+
+def with_constant(before, op, shape):
+    def spoil(g):
+        g.constants["one"] = np.linspace(1, 2, int(np.prod(shape))).reshape(shape)
+        g.constants["one"] = g.constants["one"].astype(np.float32)
+        g.between(before, node(op, [before, "one"], "new"))
+
+    return spoil
+
+
+def rows_pooled(g):
+    """Two rows of a 2-D network, their maximum taken."""
+    g.inputs["x"] = (1, 1, 2, 1024)
+    g.constants["w1"] = np.ones((4, 1, 1, 16), np.float32)
+    g.nodes[2] = node("Conv", ["q0", "v1"], "conv", strides=[1, 16], kernel_shape=[1, 16])
+    g.nodes[4] = node("MaxPool", ["q1"], "pool", kernel_shape=[2, 8], strides=[2, 8])
 
 
 WRONG = {
@@ -171,17 +215,37 @@ WRONG = {
     "loop": (loop, r"the_new \(Loop\).*feed forward"),
     "float_input": (float_input, r"takes floats: its first node.*not the_conv \(Conv\)"),
     "float_activations": (float_activations, r"the_y takes float activations"),
-    "float_weights": (float_weights, r"weights of the_conv are floats"),
-    "wide": (wide, r"the_q1 quantizes activations to 16 bits"),
+    "float_weights": (float_weights, r"the_conv \(Conv\): its weights are floats"),
+    "wide": (wide, r"the_q1 \(Quant\): it quantizes activations to 16 bits"),
     "per_channel": (changed("q1", 1, np.full((1, 4, 1), 0.5)), r"the_q1 \(Quant\).*per tensor"),
     "zero_point": (changed("q1", 2, 3), r"the_q1 \(Quant\): its zero point must be 0"),
-    "floors": (floors, r"the_q1 \(Quant\): it rounds by FLOOR"),
+    "floors": (floors, r"the_q0 \(Quant\): the input is rounded to the nearest"),
+    "dithers": (dithers, r"the_q1 \(Quant\): it rounds by DITHER"),
     "padded_pool": (padded_pool, r"the_pool \(MaxPool\): pool without padding"),
-    "no_layer": (no_layer_at_the_end, r"must end with a layer.*not the_q1 \(Quant\)"),
-    "scores": (
-        changed("v2", 1, np.linspace(0.1, 1, 5)),
-        r"the_y \(MatMul\): the last layer's weights have a step for each class",
+    "padded_mean": (padded_mean, r"the_pool \(AveragePool\): pool without padding"),
+    "dilated_pool": (dilated_pool, r"the_pool \(MaxPool\): pool without dilation"),
+    "rows_pooled": (rows_pooled, r"the_pool \(MaxPool\): pool along the samples only"),
+    "reflected": (reflected, r"the_new \(Pad\): zeros in front of a convolution are built"),
+    "divided_by": (divided_by, r"the_new \(Div\): its divisor must be a constant"),
+    "sample_by_sample": (
+        with_constant("conv", "Mul", (1, 1, 64)),
+        r"the_new \(Mul\): its constants must be one number, or one a channel",
     ),
+    "scaled_behind": (
+        with_constant("q1", "Mul", (1, 4, 1)),
+        r"the_new \(Mul\): it makes floats of what the next layer takes",
+    ),
+    "vector_scaled": (
+        with_constant("flat", "Add", (1, 32)),
+        r"the_new \(Add\): it makes floats of what the next layer takes",
+    ),
+    "turned": (inserted("q1", "Transpose", perm=[0, 2, 1]), r"the_new \(Transpose\): axes keep"),
+    "no_layer": (no_layer_at_the_end, r"must end with a layer that gives the class scores"),
+    "steps_of_inputs": (
+        changed("v2", 1, np.linspace(0.1, 1, 32).reshape(32, 1)),
+        r"the_y \(MatMul\): its weights have a step for each input",
+    ),
+    "weights_zero_point": (changed("v1", 2, 3), r"the_v1 \(Quant\): its zero point must be 0"),
 }
 
 
