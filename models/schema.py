@@ -64,6 +64,9 @@ class Info(BaseModel, strict=True, extra="allow", allow_inf_nan=False):
     history: list[Epoch] = []
     sha256: Label = ""
     quantized_from: Label = ""
+    requantized_from: Label = ""
+    chosen_on: Label = ""
+    accuracy_before: Fraction = 0.0
     calibrated_on: Label = ""
 
 

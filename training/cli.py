@@ -52,7 +52,12 @@ Resume = Annotated[bool, typer.Option(help="Go on with the run that --out holds.
 
 
 def _source(
-    data: Path | None, batch_size: int, min_snr: int, seed: int, epoch_frames: int | None
+    data: Path | None,
+    batch_size: int,
+    min_snr: int,
+    seed: int,
+    epoch_frames: int | None,
+    validation: int = 0,
 ) -> "LabelledData":
     from models.console import Bar
     from training.data import RadioMLData, SyntheticData
@@ -61,18 +66,26 @@ def _source(
         frames = epoch_frames or 1 << 18
         return SyntheticData(batch_size, min_snr=min_snr, frames_per_epoch=frames, seed=seed)
     with Bar("caching") as progress:
-        source = RadioMLData(data, batch_size, min_snr=min_snr, seed=seed, progress=progress)
+        source = RadioMLData(
+            *(data, batch_size),
+            min_snr=min_snr,
+            seed=seed,
+            validation=validation,
+            progress=progress,
+        )
         source.setup()
     return source
 
 
-def _distillation(teacher: str | None, share: float, temperature: float) -> "Distillation | None":
+def _distillation(
+    teacher: str | None, share: float, temperature: float, data: Path | None
+) -> "Distillation | None":
     from models import checkpoint as checkpoints
     from training.distill import Distillation
 
     if teacher is None:
         return None
-    return Distillation(checkpoints.load(teacher).network, share, temperature)
+    return Distillation(checkpoints.load(teacher).network, share, temperature, data is not None)
 
 
 def _where(
@@ -153,6 +166,12 @@ def train(
     teacher_share: Share = 0.5,
     temperature: Temperature = 3.0,
     epoch_frames: EpochFrames = None,
+    validation_frames: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of the training frames, to choose the best epoch on; 0: the test frames."
+        ),
+    ] = 1 << 14,
     filters: Filters = None,
     dense: Annotated[int | None, typer.Option(min=1, help="Width of the dense layers.")] = None,
     input_bits: InputBits = None,
@@ -204,8 +223,8 @@ def train(
         patience=patience,
     )
     where = _where(device, processes, nodes, precision, data, epoch_frames, batch_size)
-    distillation = _distillation(teacher, teacher_share, temperature)
-    source = _source(data, batch_size, min_snr, seed, epoch_frames)
+    distillation = _distillation(teacher, teacher_share, temperature, data)
+    source = _source(data, batch_size, min_snr, seed, epoch_frames, validation_frames)
     best = run(
         *(start, source, out, recipe),
         distillation=distillation,
@@ -225,6 +244,7 @@ def train(
         "best_epoch": info["history"][-1]["epoch"],
         **{key: info[key] for key in ("epochs", "frames", "wall_seconds", "device", "seed")},
         "trained_on": info["data_label"],
+        "chosen_on": info["chosen_on"],
         "history": info["history"],
     }
     if json:
@@ -305,7 +325,7 @@ def prune(
         plan = FixedSteps(shares[:iterations])
     retraining = Retraining(rounds, t0, lr, threshold)
     where = _where(device, processes, 1, precision, data, epoch_frames, batch_size)
-    distillation = _distillation(teacher, teacher_share, temperature)
+    distillation = _distillation(teacher, teacher_share, temperature, data)
 
     def told(row: Row) -> None:
         if first_process():

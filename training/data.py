@@ -1,6 +1,7 @@
 """Batches for training and evaluation: from a file through its cache, or drawn on the fly.
 
-A batch is (x, y, snr): float32 (B, 2, 1024), int64 (B,) classes, int64 (B,) dB. The loaders fetch
+A batch is (x, y, snr): float32 (B, 2, 1024), int64 (B,) classes, int64 (B,) dB; what a teacher says
+of the frames may follow. The loaders fetch
 whole batches (`batch_size=None`), since one gather per batch is what makes them fast.
 """
 
@@ -22,18 +23,25 @@ from models.errors import BadInput
 from training.cache import Cache, open_cache
 from training.processes import die_with_parent
 from training.synthesis import RECIPE_VERSION, synthesise
+from training.teacher import unpack
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 ORIGINAL_MIN_SNR = -14
 """dB from which the published networks were trained (`--st_snr 3`)."""
 
 
 class CachedFrames(Dataset):
-    """Frames of a cache; indexed by an array of rows, it gives a batch."""
+    """Frames of a cache; indexed by an array of rows, it gives a batch.
 
-    def __init__(self, cache: Cache):
-        self.cache = cache
+    Args:
+        cache: the frames.
+        taught: a teacher's outputs for all of them (`training.teacher`), which then come as the
+            batch's fourth part, float32 (B, 24).
+    """
+
+    def __init__(self, cache: Cache, taught: np.ndarray | None = None):
+        self.cache, self.taught = cache, taught
 
     def __len__(self) -> int:
         return len(self.cache)
@@ -41,7 +49,10 @@ class CachedFrames(Dataset):
     def __getitem__(self, rows: np.ndarray) -> Batch:
         index = self.cache.index
         x = torch.from_numpy(self.cache.frames(rows))
-        return x, torch.from_numpy(index.labels[rows]), torch.from_numpy(index.snrs[rows])
+        batch = x, torch.from_numpy(index.labels[rows]), torch.from_numpy(index.snrs[rows])
+        if self.taught is None:
+            return batch
+        return *batch, torch.from_numpy(unpack(self.taught[rows]))
 
 
 class SyntheticFrames(Dataset):
@@ -84,6 +95,11 @@ class LabelledData(lightning.LightningDataModule):
     label: str
     batch_size: int
     first_epoch: int = 0
+
+    @property
+    def chosen_on(self) -> str:
+        """What the best epoch is chosen on, in words."""
+        return "test frames"
 
     def identity(self) -> dict[str, Any]:
         """Return plain types that tell these batches from others; known after `setup`.
@@ -186,7 +202,8 @@ def _place(processes: int | None, rank: int | None) -> tuple[int, int]:
 class RadioMLData(LabelledData):
     """A file in RadioML 2018.01A's layout, in the official split.
 
-    Validation and test both give the official test frames (all SNRs), as published.
+    Validation gives the official test frames (all SNRs), as published, unless `validation` says how
+    many training frames are kept for it instead.
 
     Args:
         path: HDF5 file; its cache is made on first use.
@@ -195,17 +212,23 @@ class RadioMLData(LabelledData):
         cache_dir: where caches go, see `cache.cache_of`.
         workers: processes that prepare batches; by default 2 where a GPU waits for them, else 0.
         seed: of the shuffling.
+        validation: training frames, of all classes and SNRs, to choose the best epoch on; at most
+            a tenth of them. They are not trained on. 0 chooses on the test frames.
         progress: told (frames done, frames in all) while the cache is made.
 
     Attributes:
-        index: class and SNR of each frame; this and the next two are there after `setup`.
+        index: class and SNR of each frame; this and what follows is there after `setup`.
         split: rows for training and testing.
+        validated: rows for validation, int64.
         frames: `data.frames[rows]` is a batch.
+        taught: a teacher's outputs for all frames, if training batches shall have them.
     """
 
     index: Index
     split: Split
     frames: CachedFrames
+    validated: np.ndarray
+    taught: np.ndarray | None = None
 
     def __init__(
         self,
@@ -216,10 +239,12 @@ class RadioMLData(LabelledData):
         cache_dir: str | Path | None = None,
         workers: int | None = None,
         seed: int = 0,
+        validation: int = 0,
         progress: Progress | None = None,
     ):
         super().__init__()
         _check_batch(batch_size, min_snr)
+        self.validation = validation
         self.path, self.batch_size, self.min_snr = Path(path), batch_size, min_snr
         self.cache_dir, self.workers, self.seed = cache_dir, workers, seed
         self._progress = progress
@@ -243,7 +268,26 @@ class RadioMLData(LabelledData):
             cache = open_cache(self.path, self.cache_dir, self._progress)
             self.index, self.label = cache.index, cache.index.label
             self.split = official_split(cache.index, self.min_snr)
+            self.validated = self.split.test
+            if self.validation:
+                self._keep_for_validation()
             self.frames = CachedFrames(cache)
+
+    def _keep_for_validation(self) -> None:
+        """Take rows for validation out of the training rows, equally from all cells."""
+        rows = official_split(self.index).train  # cell by cell, also those that are not trained on
+        count = min(self.validation, len(rows) // 10)
+        if not count:
+            raise BadInput(f"{self.path} holds too few frames to keep some for validation")
+        self.validated = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+        train = self.split.train[~np.isin(self.split.train, self.validated)]
+        self.split = Split(train, self.split.test)
+
+    @property
+    def chosen_on(self) -> str:
+        """What the best epoch is chosen on, in words."""
+        kind = "training frames kept for validation" if self.validation else "test frames"
+        return f"{len(self.validated)} {kind}"
 
     def identity(self) -> dict[str, Any]:
         """Return what the batches follow from."""
@@ -252,6 +296,8 @@ class RadioMLData(LabelledData):
             "batch size": self.batch_size,
             "min SNR": self.min_snr,
             "seed": self.seed,
+            # Without, what it was before there was any.
+            **({"validation": self.validation} if self.validation else {}),
         }
 
     def train_dataloader(self) -> DataLoader:
@@ -259,11 +305,11 @@ class RadioMLData(LabelledData):
         self.frames.cache.fetch()
         batches = Batches(self.split.train, self.batch_size, shuffle=True, seed=self.seed)
         batches.set_epoch(self.first_epoch)
-        return self._loader(batches)
+        return _loader(CachedFrames(self.frames.cache, self.taught), batches, self.workers)
 
     def val_dataloader(self) -> DataLoader:
-        """Return batches of the test rows."""
-        return self.test_dataloader()
+        """Return batches of the rows for validation."""
+        return self._loader(Batches(self.validated, self.batch_size, shuffle=False))
 
     def test_dataloader(self) -> DataLoader:
         """Return batches of the test rows, in the order of the split."""

@@ -21,11 +21,14 @@ class Distillation:
         teacher: a trained network; it is only ever evaluated.
         share: weight of the teacher's part of the loss, 0 to 1.
         temperature: softens both distributions; what matters between wrong classes shows.
+        kept: where the frames are a file's, the teacher looks at each of them once, and what it
+            says is kept in 8 bits (`training.teacher`).
     """
 
     teacher: nn.Module
     share: float = 0.5
     temperature: float = 3.0
+    kept: bool = False
 
     def __post_init__(self):
         if not 0 <= self.share <= 1:
@@ -41,9 +44,12 @@ class Distillation:
             "network": network.config.to_dict(),
             "share": self.share,
             "temperature": self.temperature,
+            **({"kept": "8 bits"} if self.kept else {}),
         }
 
-    def loss(self, frames: Tensor, scores: Tensor, plain: Tensor) -> Tensor:
+    def loss(
+        self, frames: Tensor, scores: Tensor, plain: Tensor, taught: Tensor | None = None
+    ) -> Tensor:
         """Return share * T^2 KL(teacher || student) + (1 - share) * plain.
 
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.
@@ -52,9 +58,11 @@ class Distillation:
             frames: (N, 2, 1024), for the teacher.
             scores: (N, 24), the student's.
             plain: scalar, the loss against the labels.
+            taught: (N, 24), the teacher's scores where they are known.
         """
-        with torch.no_grad():
-            taught = Twin(self.teacher)(frames)
+        if taught is None:
+            with torch.no_grad():
+                taught = Twin(self.teacher)(frames)
         soft = F.kl_div(
             F.log_softmax(scores / self.temperature, dim=1),
             F.log_softmax(taught / self.temperature, dim=1),

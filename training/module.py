@@ -166,13 +166,13 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         """Return the loss of one batch."""
-        x, y, _ = batch
+        x, y, _, *taught = batch
         if self._uncalibrated and not self.in_float:
             self._calibrate(x)
         scores = _full_precision(self(x))
         loss = F.cross_entropy(scores, y, label_smoothing=self.recipe.label_smoothing)
         if self.distillation is not None:
-            loss = self.distillation.loss(x, scores, loss)
+            loss = self.distillation.loss(x, scores, loss, *taught)
         self._count("train", scores.detach(), y, loss.detach())
         return loss
 

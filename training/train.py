@@ -30,14 +30,16 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import NetConfig
+from models.console import Bar
 from models.errors import BadInput
 from models.files import atomic
 from models.networks import build_network
-from training.data import LabelledData
+from training.data import LabelledData, RadioMLData
 from training.distill import Distillation
 from training.module import Classifier, Recipe
 from training.processes import die_with_parent, end_when_told, started_by_a_run
 from training.runs import Identity, Kind, digest_of, open_run
+from training.teacher import kept_outputs
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
@@ -108,6 +110,9 @@ def train(
         batches_per_epoch=batches_per_epoch,
     )
     folder = open_run(out_folder, identity, MADE, resume)
+    if distillation and distillation.kept and isinstance(data, RadioMLData):
+        with Bar("asking the teacher") as told:
+            data.taught = kept_outputs(distillation.teacher, data, told)
     lightning.seed_everything(seed, verbose=False)
     config, info = (start.config, start.info) if isinstance(start, Checkpoint) else (start, {})
     network = build_network(config)
@@ -267,6 +272,7 @@ class Keeper(lightning_callbacks.Checkpoint):
             **before,
             "data_label": self.data.label,
             "accuracy": model.history[-1]["val_accuracy"],
+            "chosen_on": self.data.chosen_on,
             "seed": self.identity.seed,
             "command": commands_after(before),
             "device": f"{trainer.num_devices} x {_device_name(trainer)}",

@@ -16,6 +16,7 @@ from training.evaluate import BATCH, evaluate
 from training.structured import parameters
 
 KEPT = ("seed", "command", "frames", "epochs", "wall_seconds", "device")
+TOLD = ("chosen_on", "requantized_from", "accuracy_before")  # of those that have it
 
 
 def add(
@@ -74,6 +75,7 @@ def add(
         "parameters": parameters(loaded.network),
         **{key: loaded.info[key] for key in KEPT},
         "learning_curve": learning_curve(loaded.info.get("history", [])),
+        **{key: loaded.info[key] for key in TOLD if key in loaded.info},
         "continue": go_on,
         "sha256": sha256(path),
     }
