@@ -126,7 +126,8 @@ class Demo:
             rng.choice(data.split.test[data.index.snrs[data.split.test] == snr], per_snr, False)
             for snr in SNRS
         ]
-        return data.frames[np.sort(np.concatenate(rows))]
+        x, y, snr = data.frames[np.sort(np.concatenate(rows))]
+        return x, y, snr
 
     def _frames(self) -> RadioMLData:
         return RadioMLData(self.data, 256, min_snr=self.settings.min_snr, seed=self.settings.seed)
