@@ -16,10 +16,11 @@ import typer
 
 from models import published, zoo
 from models.files import atomic, sha256, write_json
+from training import pictures
 from training.fidelity import DIGESTS
 
 HERE = Path(__file__).resolve().parent
-PAGE, FACTS = HERE / "results.md", HERE / "results.json"
+PAGE, FACTS, FRONTIER = HERE / "results.md", HERE / "results.json", HERE / "frontier.png"
 WORK = HERE.parent / "out" / "results"
 
 NETWORKS = ("aaronnet32++-hw8", "aaronnet48+-hw8")
@@ -66,6 +67,34 @@ def measure_published(folder: Path, data: Path) -> dict[str, Any]:
     return facts
 
 
+def frontier(entries: list[zoo.Entry], facts: dict[str, Any]) -> pictures.Frontier:
+    """Return accuracy over score, (name, score, accuracy) by data; the page has the same."""
+    theirs = {row.network: row for row in (*published.RESULTS, *published.OTHERS)}
+    real = {name: (name, row.score, row.accuracy) for name, row in theirs.items()}
+    real |= {row.name: (row.name, row.score, row.accuracy) for row in published.FIELD}
+    return {
+        f"ours, on synthetic frames: {same(entries, 'tested_on')}": [
+            (entry.name, entry.card["score"], entry.card["accuracy"]) for entry in entries
+        ],
+        "published checkpoints on the same synthetic frames": [
+            (name, theirs[name].score, measured["accuracy"])
+            for name, measured in sorted(facts["published"].items())
+            if name in theirs
+        ],
+        "published, on real RadioML 2018.01A": list(real.values()),
+    }
+
+
+def frontier_table(groups: pictures.Frontier) -> list[str]:
+    """Return the rows of the frontier: for each data what no cheaper network equals."""
+    rows = [
+        (name, f"{score:.4f}", percent(accuracy), data.partition(":")[0])
+        for data, points in groups.items()
+        for name, score, accuracy in pictures.best_of(points)
+    ]
+    return table("network | score | accuracy | of", rows)
+
+
 def render(entries: list[zoo.Entry], facts: dict[str, Any]) -> str:
     """Return the page."""
     theirs = {row.network.lower(): row for row in published.RESULTS}
@@ -105,6 +134,15 @@ def render(entries: list[zoo.Entry], facts: dict[str, Any]) -> str:
         "",
         "The cards `models/zoo/NAME.json` have accuracy over SNR, the learning curve, the "
         "commands, and the command that trains on.",
+        "",
+        "## The frontier",
+        "",
+        "![Accuracy over official cost, ours and published](frontier.png)",
+        "",
+        "Accuracies of different data do not compare; scores do. For each data, the networks that "
+        "nothing cheaper equals:",
+        "",
+        *frontier_table(frontier(entries, facts)),
         "",
         "## Accelerators",
         "",
@@ -180,6 +218,8 @@ def main(published: Path | None = None, data: Path | None = None) -> None:
     write_json(FACTS, facts)
     with atomic(PAGE) as temporary:
         temporary.write_text(render(entries, facts))
+    with atomic(FRONTIER) as temporary:
+        temporary.write_bytes(pictures.frontier(frontier(entries, facts)))
 
 
 if __name__ == "__main__":

@@ -31,3 +31,15 @@ def test_the_facts_are_of_the_checkpoints_that_are_there(results: ModuleType) ->
     assert {(one["network"], one["board"]) for one in measured} == wanted
     for one in measured:
         assert one["sha256"] == digests[one["network"]], "run: make results"
+
+
+def test_the_frontier_has_everybody_once_and_by_data(results: ModuleType) -> None:
+    facts = json.loads(results.FACTS.read_text())
+    groups = list(results.frontier(zoo.entries(), facts).values())
+    names = [[name for name, _, _ in points] for points in groups]
+    assert names[0] == [entry.name for entry in zoo.entries()]
+    assert len(names[2]) == len(set(names[2])) and "Feedback-Magnitude-Pruning" in names[2]
+    assert results.FRONTIER.read_bytes().startswith(b"\x89PNG")
+    rows = "\n".join(results.frontier_table(results.frontier(zoo.entries(), facts)))
+    assert "Team Velocity" not in rows  # others are cheaper and better
+    assert "| AaronNet128 | 0.5563 | 62.6 %" in rows

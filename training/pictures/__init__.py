@@ -4,25 +4,31 @@ from training.pictures.canvas import check_picture, data_uri
 from training.pictures.fidelity_curves import deviations
 from training.pictures.pipeline import balance
 from training.pictures.results import (
+    Frontier,
     accuracy_over_cost,
     accuracy_over_snr,
+    best_of,
     compression,
     confusion_matrix,
+    frontier,
     sparsity,
 )
 from training.pictures.signals import modulations
 from training.pictures.waterfall import constellations, waterfall
 
 __all__ = [
+    "Frontier",
     "accuracy_over_cost",
     "accuracy_over_snr",
     "balance",
+    "best_of",
     "check_picture",
     "compression",
     "constellations",
     "confusion_matrix",
     "data_uri",
     "deviations",
+    "frontier",
     "modulations",
     "sparsity",
     "waterfall",

@@ -104,6 +104,61 @@ def accuracy_over_cost(rows: Sequence[Scored], data: str) -> bytes:
     return png(figure)
 
 
+Frontier = Mapping[str, Sequence[tuple[str, float, float]]]
+"""Points (name, score, accuracy) by the data that the accuracies are of."""
+
+
+def frontier(groups: Frontier) -> bytes:
+    """Draw accuracy over official cost, a mark and a line along the best for each data."""
+    figure, axes = one_plot(5.6)
+    handles: list[Artist] = []
+    looks = (
+        ("tab:blue", "o", range(1, 100)),
+        ("tab:orange", "s", "abcdefg"),
+        ("grey", "^", "ABCDEFGHIJKLMNO"),
+    )
+    for (data, points), (colour, marker, keys) in zip(groups.items(), looks, strict=False):
+        shares = [100 * share for _, _, share in points]
+        scores = [score for _, score, _ in points]
+        axes.scatter(scores, shares, color=colour, marker=marker, s=26, zorder=3)
+        best = best_of(points)
+        axes.step(
+            [p[1] for p in best], [100 * p[2] for p in best], where="post", color=colour, alpha=0.4
+        )
+        handles.append(axes.scatter([], [], color=colour, marker=marker, label=data))
+        for key, (name, score, share) in zip(keys, points, strict=False):
+            # Names would lie upon each other: a key here, its name in the legend.
+            axes.annotate(
+                *(str(key), (score, 100 * share), (0, 5)),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=colour,
+            )
+            handles.append(Line2D([], [], linestyle="", label=f"{key}  {name}"))
+    axes.axhline(100 * published.ACCURACY_THRESHOLD, color="black", linewidth=0.6, linestyle=":")
+    axes.set(
+        xscale="log",
+        xlabel="official inference cost (VGG10 w8a8 = 1); dotted: the challenge's 56 %",
+        ylabel="accuracy over all SNRs (%)",
+    )
+    axes.margins(x=0.08, y=0.12)
+    axes.grid(alpha=0.3)
+    axes.legend(
+        handles=handles, fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1), handlelength=1
+    )
+    return png(figure)
+
+
+def best_of(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Return the points (name, score, accuracy) that no cheaper one equals, cheapest first."""
+    best: list[tuple[str, float, float]] = []
+    for point in sorted(points, key=lambda point: (point[1], -point[2])):
+        if not best or point[2] > best[-1][2]:
+            best.append(point)
+    return best
+
+
 def confusion_matrix(measured: Evaluation, name: str | None = None) -> bytes:
     """Draw the confusion matrix over all SNRs, rows summing to 100 %; `name`: the network's."""
     counts = np.array(measured.confusion, float)
