@@ -76,6 +76,7 @@ for command in (
     models.cli.export,
     training.cli_quantize.quantize,
     training.cli_bits.requantize,
+    training.cli_bits.search,
     build.cli.build,
     build.cli.boards,
     build.cli_sim.simulate,

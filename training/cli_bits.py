@@ -1,11 +1,20 @@
-"""Commands on the bits of a trained network: `requantize`."""
+"""Commands on the bits of a trained network: `requantize` and `search`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.cli import DATA, BitsOption, CheckpointFile, Device, Json, Seed, checked_target
+from models.cli import (
+    DATA,
+    BitsOption,
+    CheckpointFile,
+    Data,
+    Device,
+    Json,
+    Seed,
+    checked_target,
+)
 
 OUT = typer.Option("--out", "-o", help="The checkpoint to write (.pth).", callback=checked_target)
 
@@ -59,3 +68,62 @@ def requantize(
         ],
     )
     print_table("", ("fact", "value"), [("tested on", result.after.data)])
+
+
+def search(
+    checkpoint: CheckpointFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the search's files.")],
+    target_score: Annotated[float, typer.Option(help="Official score to end at.")],
+    data: Data,
+    frames: Annotated[
+        int,
+        typer.Option("-n", "--frames", min=24, max=1 << 17, help="To measure each step on."),
+    ] = 4096,
+    resume: Annotated[bool, typer.Option(help="Go on with the search that --out holds.")] = True,
+    seed: Seed = 0,
+    json: Json = None,
+) -> None:
+    """Take bits and weights where they are missed least, until a network costs so much.
+
+    Each step is measured without training; `aaronnet train OUT/best.pth` makes good what was lost.
+    Interrupted, run it again.
+    """
+    from models import checkpoint as checkpoints
+    from models.console import Bar, err, print_table
+    from models.files import write_json
+    from training.data import RadioMLData
+    from training.search import Row
+    from training.search import search as run
+
+    start = checkpoints.load(checkpoint)
+    with Bar("caching") as caching:
+        source = RadioMLData(data, 512, seed=seed, validation=1 << 14, progress=caching)
+        source.setup()
+
+    def told(row: Row) -> None:
+        err.print(
+            f"{row.step}: {row.layer} {row.what}: score {row.score:.6f}, "
+            f"accuracy {row.accuracy:.2%}"
+        )
+
+    with Bar("measuring each step") as progress:
+        rows = run(
+            *(start, source, out, target_score),
+            frames=frames,
+            seed=seed,
+            resume=resume,
+            report=told,
+            progress=progress,
+        )
+    first, last = rows[0], rows[-1]
+    if json:
+        write_json(json, {"start": vars(first), "end": vars(last), "steps": len(rows) - 1})
+    print_table(
+        f"{out}: {len(rows) - 1} steps",
+        ("network", "accuracy", "official score", "weights"),
+        [
+            (name, f"{row.accuracy:.2%}", f"{row.score:.6f}", f"{row.nonzero_weights:,}")
+            for name, row in (("start", first), ("end, not trained", last))
+        ],
+    )
+    print_table("", ("fact", "value"), [("measured on", f"{source.chosen_on} of {source.label}")])

@@ -7,7 +7,7 @@ on training frames, which is worth 5 to 14 points at 4 bits. Pruned weights stay
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ FRAMES = 2496
 NORM_FRAMES = 1 << 15
 BATCH = 512
 SAMPLES = 1 << 20  # values looked at a range
+Received = Mapping[str, Tensor]
+"""What activation quantizers receive, by name."""
 
 
 @dataclass(frozen=True)
@@ -138,23 +140,68 @@ def with_bits(
     if config.hardware_form and not original.config.hardware_form:
         assert config.block_bits is not None
         original = to_hardware(original, config.block_bits, few)
-    network = build_network(config)
-    state = {
-        key: value
-        for key, value in original.network.state_dict().items()
-        if not key.endswith(WEIGHT_RANGE)
-    }
-    network.load_state_dict(state, strict=False)
-    layers = quantized_layers(network)
-    for layer in layers.values():
-        if isinstance(layer, QuantConv1d | QuantLinear) and config.weight_steps == "learned":
-            scaling = layer.weight_quant.tensor_quant.scaling_impl
-            scaling.value.copy_(weight_range(layer, scaling.value.ndim > 0))
-    _narrow_activations(original, layers, config, few)
-    network.eval()
+    network = rebuilt(original, config, received(original, few))
     if norm_frames:
         reestimate_norms(network, frames[:norm_frames].split(BATCH))
     return Checkpoint(network, config, dict(original.info))
+
+
+@torch.no_grad()
+def rebuilt(original: Checkpoint, config: NetConfig, values: Received) -> nn.Module:
+    """Return a network of the same layers as `original` with the bits of `config`.
+
+    Args:
+        original: left as it is.
+        config: differs from its own in bits only.
+        values: what its activations receive (`received`).
+    """
+    network = build_network(config)
+    before = original.network.state_dict()
+    rest = {key: value for key, value in before.items() if not key.endswith(WEIGHT_RANGE)}
+    network.load_state_dict(rest, strict=False)
+    given = quantized_layers(original.network)
+    for name, layer in quantized_layers(network).items():
+        if isinstance(layer, QuantConv1d | QuantLinear):
+            if config.weight_steps == "learned":
+                value = layer.weight_quant.tensor_quant.scaling_impl.value
+                learned = before.get(f"{name}.{WEIGHT_RANGE}")
+                same = learned is not None and learned.shape == value.shape
+                same = same and weight_levels(given[name]) == weight_levels(layer)
+                value.copy_(learned if same else weight_range(layer, value.ndim > 0))
+        elif bits_of(layer) != bits_of(given[name]):
+            assert isinstance(layer, QuantReLU | QuantIdentity)
+            bits, unsigned = bits_of(layer), isinstance(layer, QuantReLU)
+            low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            now = step_of(layer).abs().reshape(1)
+            set_range(layer, best_range(values[name][None], now, low, high)[0])
+    return network.eval()
+
+
+@torch.no_grad()
+def received(original: Checkpoint, frames: Tensor) -> Received:
+    """Return a sample of what each activation quantizer receives, of a ReLU what is positive."""
+    found: dict[str, list[Tensor]] = {}
+    share = max(1, len(frames) * 257 * max(original.config.filters) // SAMPLES)
+
+    def listen(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: Any) -> None:
+            values = torch.as_tensor(getattr(inputs[0], "value", inputs[0])).flatten()[::share]
+            found.setdefault(name, []).append(
+                values.clamp_min(0) if isinstance(layer, QuantReLU) else values.clone()
+            )
+
+        return hook
+
+    hooks = [
+        layer.register_forward_pre_hook(listen(name))
+        for name, layer in quantized_layers(original.network).items()
+        if isinstance(layer, QuantReLU | QuantIdentity)
+    ]
+    for batch in frames.split(BATCH // 2):
+        original.network(batch)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(values) for name, values in found.items()}
 
 
 def weight_range(layer: QuantConv1d | QuantLinear, by_channel: bool) -> Tensor:
@@ -186,41 +233,6 @@ def best_range(values: Tensor, largest: Tensor, low: int, high: int) -> Tensor:
         better = error < least
         best[better], least[better] = (largest * fraction)[better], error[better]
     return best
-
-
-def _narrow_activations(
-    original: Checkpoint, layers: dict[str, nn.Module], config: NetConfig, frames: Tensor
-) -> None:
-    """Set the ranges of the activations whose bits change to the best on what they receive."""
-    given = quantized_layers(original.network)
-    kinds = (QuantReLU, QuantIdentity)
-    changing = {
-        name: layer
-        for name, layer in layers.items()
-        if isinstance(layer, kinds) and bits_of(layer) != bits_of(given[name])
-    }
-    received: dict[str, list[Tensor]] = {name: [] for name in changing}
-    share = max(1, len(frames) * 257 * max(config.filters) // SAMPLES)
-
-    def listen(name: str) -> Any:
-        return lambda layer, inputs: received[name].append(
-            torch.as_tensor(getattr(inputs[0], "value", inputs[0])).flatten()[::share].clone()
-        )
-
-    hooks = [given[name].register_forward_pre_hook(listen(name)) for name in changing]
-    for batch in frames.split(BATCH // 2):
-        original.network(batch)
-    for hook in hooks:
-        hook.remove()
-    for name, layer in changing.items():
-        bits, values = bits_of(layer), torch.cat(received[name])
-        assert isinstance(layer, kinds)
-        if isinstance(layer, QuantReLU):
-            low, high, values = 0, 2**bits - 1, values.clamp_min(0)
-        else:
-            low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        now = step_of(layer).abs().reshape(1)
-        set_range(layer, best_range(values[None], now, low, high)[0])
 
 
 @torch.no_grad()

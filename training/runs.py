@@ -19,7 +19,7 @@ from models.files import writable_folder, write_json
 from training.processes import first_process
 
 RECORD = "run.json"
-Kind = Literal["training", "pruning"]
+Kind = Literal["training", "pruning", "search"]
 GIVE_UP = "--no-resume starts anew, another -o leaves it alone"
 
 

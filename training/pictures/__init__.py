@@ -11,6 +11,7 @@ from training.pictures.results import (
     compression,
     confusion_matrix,
     frontier,
+    search_trace,
     sparsity,
 )
 from training.pictures.signals import modulations
@@ -30,6 +31,7 @@ __all__ = [
     "deviations",
     "frontier",
     "modulations",
+    "search_trace",
     "sparsity",
     "waterfall",
 ]

@@ -1,6 +1,7 @@
 """Accuracy, cost and sparsity of networks, as PNG bytes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -147,6 +148,18 @@ def frontier(groups: Frontier) -> bytes:
     axes.legend(
         handles=handles, fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1), handlelength=1
     )
+    return png(figure)
+
+
+def search_trace(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
+    """Draw accuracy and mean probability over score along a search; `rows` as `search.Row`."""
+    figure, axes = one_plot(4.6)
+    scores = [row["score"] for row in rows]
+    for key, label in (("accuracy", "accuracy"), ("probability", "mean probability of the class")):
+        axes.plot(scores, [100 * row[key] for row in rows], marker="o", markersize=3, label=label)
+    axes.set(xlabel="official inference cost", ylabel="%", title=f"without training, on {data}")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return png(figure)
 
 
