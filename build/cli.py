@@ -45,6 +45,13 @@ def build(
         str | None, typer.Option(help="A folding JSON of FINN's to apply instead, or: tuned.")
     ] = None,
     clock: Annotated[float | None, typer.Option(help="MHz; by default the board's.")] = None,
+    clocks: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a frame, with --style sparse: by default the least; more save area. auto: the "
+            "least that leave 30 % of the board's LUTs, by an estimate."
+        ),
+    ] = None,
     logits: Annotated[
         bool,
         typer.Option("--logits", help="Output the logits (integers) instead of the class index."),
@@ -80,12 +87,18 @@ def build(
         dense |= {"--size-fifos": size_fifos, "--layers": layers, "--to": to not in SPARSE_TO}
         if given := [option for option, value in dense.items() if value]:
             raise BadInput(
-                f"{', '.join(given)} and --style sparse do not go together: it has one rate, ends "
-                "in the class and always writes its HDL"
+                f"{', '.join(given)} and --style sparse do not go together: its rate is "
+                "--clocks, it ends in the class and always writes its HDL"
             )
+        if clocks not in (None, "auto") and not clocks.isdecimal():
+            raise BadInput(f"--clocks takes a number of clocks a frame or auto, not {clocks!r}")
         from build.sparse.sparse_build import build_sparse
 
-        result = build_sparse(network, board, out, clock=clock, frames=data, verbose=_verbose())
+        result = build_sparse(
+            network, board, out, clock=clock, clocks=clocks, frames=data, verbose=_verbose()
+        )
+    elif clocks is not None:
+        raise BadInput("--clocks goes with --style sparse; a dense build takes --fps or --folding")
     else:
         result = flow.build(
             network,

@@ -35,6 +35,7 @@ def build_sparse(
     out: str | Path,
     *,
     clock: float | None = None,
+    clocks: int | str | None = None,
     frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
 ) -> BuildResult[SparseReport]:
@@ -45,6 +46,8 @@ def build_sparse(
         board: a name that `build.boards` lists.
         out: folder for everything; a former build there is replaced in the end.
         clock: MHz; the board's default otherwise.
+        clocks: from one frame to the next; the least otherwise. More take less area;
+            "auto" takes the least that leave 30 % of the board's LUTs, by an estimate.
         frames: see `build.flow.build`.
         verbose: let the libraries print.
 
@@ -65,6 +68,7 @@ def build_sparse(
         from build.boards import find_board
         from build.finn_config import Request
         from build.package import write_package
+        from build.sparse.area import fastest
         from build.sparse.assemble import compile_network
         from build.sparse.compose import compose
         from build.sparse.fold import fold
@@ -88,7 +92,10 @@ def build_sparse(
         lap("folding")
         composed = fold(compose(folded))
         lap("composition")
-        made = compile_network(composed)
+        luts = None
+        if clocks == "auto":
+            clocks, luts = fastest(composed, chosen)
+        made = compile_network(composed, None if clocks is None else int(clocks))
         lap("hardware")
         integers = network.quantize(frames)
         verification = (
@@ -107,6 +114,9 @@ def build_sparse(
         marker = {"seconds": seconds, "to": "hdl", "board": request.board.name, "style": SPARSE}
         write_json(new / MARKER, marker)
     setup(out / GENERATED)
+    if luts is not None:
+        print(f"{clocks} clocks a frame: about {luts:,} of {chosen.name}'s "
+              f"{chosen.resources['LUT']:,} LUTs, estimated")  # fmt: skip
     return BuildResult(out, out / NETWORK, report, seconds)
 
 

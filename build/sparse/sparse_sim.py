@@ -22,7 +22,7 @@ from models.errors import BadInput
 def hardware_of(opened: FinishedBuild) -> tuple[Network, Sparse]:
     """Return the folded network of a sparse build and its hardware."""
     network = fold(compose(fold(network_of(opened.model))))
-    return network, compile_network(network)
+    return network, compile_network(network, opened.report.performance.cycles_per_frame)
 
 
 def simulate_sparse(

@@ -99,11 +99,39 @@ def test_options_of_the_other_style_are_refused(tmp_path):
     from aaronnet import app
 
     out = tmp_path / "out"
-    for options in (["--fps", "1000"], ["--logits"], ["--to", "bitfile"]):
-        arguments = ["build", "x.pth", "--style", "sparse", "-o", str(out), *options]
+    sparse, dense = ["--style", "sparse"], ["--style", "dense"]
+    for options in (
+        *([*sparse, "--fps", "1000"], [*sparse, "--logits"], [*sparse, "--to", "bitfile"]),
+        *([*sparse, "--clocks", "fast"], [*dense, "--clocks", "257"]),
+    ):
+        arguments = ["build", "x.pth", "-o", str(out), *options]
         done = CliRunner().invoke(app, arguments)
         assert isinstance(done.exception, BadInput | SystemExit), done.output
     assert not out.exists()
+
+
+@pytest.mark.parametrize("clocks", [256, 64 * 257 + 1])
+def test_clocks_out_of_range_are_refused(clocks, tmp_path):
+    from build.sparse.sparse_build import build_sparse
+
+    with pytest.raises(BadInput, match="between 257 and 16448 clocks"):
+        build_sparse(
+            small_checkpoint(), "ZCU104", tmp_path / "out", clocks=clocks, frames=frames_for(2)
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_slower_build_is_simulated_at_its_rate(tmp_path):
+    from build.finished import open_build
+    from build.sparse.sparse_build import build_sparse
+    from build.sparse.sparse_sim import simulate_sparse
+
+    built = build_sparse(
+        small_checkpoint(), "ZCU104", tmp_path / "out", clocks=600, frames=frames_for(2)
+    )
+    assert built.report.performance.cycles_per_frame == 600
+    facts = simulate_sparse(open_build(built.folder), frames_for(5))
+    assert facts.mismatches == 0 and facts.cycles_per_frame == 600
 
 
 def test_every_module_is_counted_on_its_own(built, monkeypatch):
