@@ -21,7 +21,7 @@ from training.recordings.rows import classify
 
 pytestmark = pytest.mark.slow
 
-RATE, SECONDS = 8e6, 0.5
+RATE, SECONDS = 4e6, 0.2
 SPACING = RATE / (len(CLASSES) + 1)
 NETWORK = "aaronnet48"
 ANALOGUE = {"AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM"}
