@@ -19,13 +19,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONG = ("docs/test_commands.py", "deploy/test_demo.py", "test_notebooks.py")
+LONG = ("tests/docs/test_commands.py", "tests/deploy/test_demo.py", "tests/test_notebooks.py")
 """Files whose tests run whole commands for a minute or more."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long files begin: where files run side by side, none is left alone in the end."""
-    places = {ROOT / "tests" / name: place for place, name in enumerate(LONG)}
+    places = {ROOT / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
