@@ -16,9 +16,11 @@ out of the next batch norm (section 4.2 of the same paper).
 from typing import Any
 
 import torch
+from brevitas.nn import QuantConv1d, QuantLinear
 from torch import Tensor, nn
 
 from models.hardware import STEP, HardwareAaronNet, scaled_norm
+from models.quantizers import weight_levels
 
 CANDIDATES = 80  # ranges tried a channel
 NARROWEST = 0.02  # of the largest magnitude
@@ -77,6 +79,37 @@ def best_ranges(values: Tensor, bits: int) -> Tensor:
         step = (largest * fraction / levels)[:, None]
         rounded = (values / step).round().clamp(-levels, levels - 1) * step
         error = (rounded - values).square().mean(dim=1)
+        better = error < least
+        best[better], least[better] = (largest * fraction)[better], error[better]
+    return best
+
+
+def weight_range(layer: QuantConv1d | QuantLinear, by_channel: bool) -> Tensor:
+    """Return the range of a layer's weights with the least squared error: a scalar, or (C, 1, ...).
+
+    A channel without a weight takes the layer's largest range, which quantizes it as well as any.
+    """
+    low, high = weight_levels(layer)
+    weight = layer.weight.detach()
+    values = weight.flatten(1) if by_channel else weight.reshape(1, -1)
+    best = best_range(values, values.abs().amax(1), low, high)
+    best = torch.where(best > 0, best, best.max() if best.max() > 0 else torch.tensor(1.0))
+    return best.view(-1, *[1] * (weight.ndim - 1)) if by_channel else best[0]
+
+
+def best_range(values: Tensor, largest: Tensor, low: int, high: int) -> Tensor:
+    """Return the ranges (C,), at most `largest`, with the least squared error on (C, M) values.
+
+    A range r has steps of r / -low, or of r / high where nothing is negative. The error is that
+    against the values clipped to `largest`.
+    """
+    levels = -low or high
+    wanted = torch.minimum(values, largest[:, None])
+    wanted = torch.maximum(wanted, -largest[:, None]) if low else wanted
+    best, least = largest.clone(), torch.full_like(largest, torch.inf)
+    for fraction in torch.logspace(0, torch.log10(torch.tensor(NARROWEST)), CANDIDATES):
+        step = (largest * fraction / levels).clamp_min(1e-12)[:, None]
+        error = ((wanted / step).round().clamp(low, high) * step - wanted).square().mean(dim=1)
         better = error < least
         best[better], least[better] = (largest * fraction)[better], error[better]
     return best

@@ -65,10 +65,11 @@ Filters = Annotated[
 InputBits = Annotated[int | None, typer.Option(min=2, max=16, help="Bits of the input.")]
 WeightBits = Annotated[int | None, typer.Option(min=2, max=16, help="Bits of the weights.")]
 ActBits = Annotated[int | None, typer.Option(min=2, max=16, help="Bits of the activations.")]
-BitsOption = Annotated[
-    str,
-    typer.Option("--bits", help="Of all weights and activations, or a YAML file (docs/models.md)."),
-]
+_BITS = typer.Option(
+    "--bits", help="Of all weights and activations, or a YAML file (docs/models.md)."
+)
+BitsOption = Annotated[str, _BITS]
+BitsFile = Annotated[str | None, _BITS]
 
 
 def torch_device(name: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from models.cli import (
     DATA,
     ActBits,
+    BitsFile,
     CheckpointFile,
     Filters,
     InputBits,
@@ -177,6 +178,7 @@ def train(
     input_bits: InputBits = None,
     weight_bits: WeightBits = None,
     act_bits: ActBits = None,
+    bits: BitsFile = None,
     device: Where = "auto",
     processes: Processes = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start each with torchrun.")] = 1,
@@ -187,6 +189,7 @@ def train(
 ) -> None:
     """Train a network from scratch, or go on from a checkpoint; interrupted, run it again."""
     from models import checkpoint as checkpoints
+    from models.bits import read_bits
     from models.cli import parse_filters
     from models.config import CONFIGS
     from models.console import print_table
@@ -206,8 +209,12 @@ def train(
     start: NetConfig | Checkpoint
     if network in CONFIGS:
         start = CONFIGS[network].changed(**changes)
-    elif any(value is not None for value in changes.values()):
-        raise BadInput("widths and bits are fixed in a checkpoint; change them with a model's name")
+        start = start if bits is None else read_bits(bits, start).of(start)
+    elif bits is not None or any(value is not None for value in changes.values()):
+        raise BadInput(
+            "widths and bits are fixed in a checkpoint; change them with a model's name, or its "
+            "bits with `aaronnet requantize`"
+        )
     else:
         start = checkpoints.load(network)
     recipe = Recipe(

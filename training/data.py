@@ -13,17 +13,17 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from deploy.board.radioml import CLASSES, FRAME, SNRS, Index
 from deploy.board.split import Split, official_split
 from models.console import Progress
 from models.errors import BadInput
-from training.cache import Cache, open_cache
+from training.cache import Cache, cache_of, open_cache
 from training.processes import die_with_parent
 from training.synthesis import RECIPE_VERSION, synthesise
-from training.teacher import unpack
+from training.teacher import kept_outputs, unpack
 
 Batch = tuple[Tensor, ...]
 
@@ -299,6 +299,15 @@ class RadioMLData(LabelledData):
             # Without, what it was before there was any.
             **({"validation": self.validation} if self.validation else {}),
         }
+
+    def ask(self, teacher: nn.Module, progress: Progress | None = None) -> None:
+        """Have training batches come with a teacher's outputs, computed where they are not kept.
+
+        Raises:
+            BadInput: there is no place for them.
+        """
+        place = cache_of(self.path, self.cache_dir)
+        self.taught = kept_outputs(teacher, self.frames.cache, place, progress)
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of the training rows, all of full size."""

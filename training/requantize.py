@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models import checkpoint as checkpoints
 from models.bits import Bits
-from models.calibrate import CANDIDATES, NARROWEST
+from models.calibrate import best_range, weight_range
 from models.checkpoint import Checkpoint
 from models.config import NetConfig
 from models.console import Bar
@@ -202,37 +202,6 @@ def received(original: Checkpoint, frames: Tensor) -> Received:
     for hook in hooks:
         hook.remove()
     return {name: torch.cat(values) for name, values in found.items()}
-
-
-def weight_range(layer: QuantConv1d | QuantLinear, by_channel: bool) -> Tensor:
-    """Return the range of a layer's weights with the least squared error: a scalar, or (C, 1, ...).
-
-    A channel without a weight takes the layer's largest range, which quantizes it as well as any.
-    """
-    low, high = weight_levels(layer)
-    weight = layer.weight.detach()
-    values = weight.flatten(1) if by_channel else weight.reshape(1, -1)
-    best = best_range(values, values.abs().amax(1), low, high)
-    best = torch.where(best > 0, best, best.max() if best.max() > 0 else torch.tensor(1.0))
-    return best.view(-1, *[1] * (weight.ndim - 1)) if by_channel else best[0]
-
-
-def best_range(values: Tensor, largest: Tensor, low: int, high: int) -> Tensor:
-    """Return the ranges (C,), at most `largest`, with the least squared error on (C, M) values.
-
-    A range r has steps of r / -low, or of r / high where nothing is negative. The error is that
-    against the values clipped to `largest`.
-    """
-    levels = -low or high
-    wanted = torch.minimum(values, largest[:, None])
-    wanted = torch.maximum(wanted, -largest[:, None]) if low else wanted
-    best, least = largest.clone(), torch.full_like(largest, torch.inf)
-    for fraction in torch.logspace(0, torch.log10(torch.tensor(NARROWEST)), CANDIDATES):
-        step = (largest * fraction / levels).clamp_min(1e-12)[:, None]
-        error = ((wanted / step).round().clamp(low, high) * step - wanted).square().mean(dim=1)
-        better = error < least
-        best[better], least[better] = (largest * fraction)[better], error[better]
-    return best
 
 
 @torch.no_grad()

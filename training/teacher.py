@@ -10,7 +10,7 @@ FILE.cache-teachers/KEY.part  those that are there; interrupted, the same call g
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +21,9 @@ from models.cache_folder import alone
 from models.console import Progress
 from models.errors import BadInput
 from models.files import writable_folder
-from training.cache import cache_of
+from training.cache import Cache
 from training.runs import digest_of
 from training.twin import Twin
-
-if TYPE_CHECKING:
-    from training.data import RadioMLData
 
 RECORD = np.dtype([("step", "<f4"), ("levels", "u1", (len(CLASSES),))])
 FORMAT = 1
@@ -50,28 +47,27 @@ def unpack(records: np.ndarray) -> np.ndarray:
 
 
 def kept_outputs(
-    teacher: nn.Module, data: "RadioMLData", progress: Progress | None = None
+    teacher: nn.Module, cache: Cache, folder: Path, progress: Progress | None = None
 ) -> np.ndarray:
     """Return the records of all frames of a file, mapped; computed where they are not there yet.
 
     Args:
         teacher: a trained network.
-        data: set up.
+        cache: the file's.
+        folder: where its cache lies; the outputs lie beside it.
         progress: told (frames done, frames in all) while they are computed.
 
     Raises:
         BadInput: there is no place for them.
     """
     network: Any = teacher  # all of ours have a configuration
-    said = [FORMAT, data.frames.cache.digest, digest_of(teacher), network.config.to_dict()]
+    said = [FORMAT, cache.digest, digest_of(teacher), network.config.to_dict()]
     key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
-    cache = cache_of(data.path, data.cache_dir)
-    folder = writable_folder(cache.with_name(f"{cache.name}-teachers"))
-    done = folder / f"{key}.npy"
+    done = writable_folder(folder.with_name(f"{folder.name}-teachers")) / f"{key}.npy"
     with alone(done):
         if not done.is_file():
             try:
-                _compute(teacher, data, done, progress)
+                _compute(teacher, cache, done, progress)
             except OSError as error:
                 raise BadInput(
                     f"cannot write the teacher's outputs {done}: {error.strerror or error}"
@@ -79,10 +75,8 @@ def kept_outputs(
     return np.load(done, mmap_mode="r")
 
 
-def _compute(
-    teacher: nn.Module, data: "RadioMLData", done: Path, progress: Progress | None
-) -> None:
-    part, count = done.with_suffix(".part"), len(data.frames)
+def _compute(teacher: nn.Module, cache: Cache, done: Path, progress: Progress | None) -> None:
+    part, count = done.with_suffix(".part"), len(cache)
     twin = Twin(teacher.eval())
     with part.open("ab") as file, torch.inference_mode():
         first = file.tell() // (CHUNK * RECORD.itemsize) * CHUNK
@@ -90,7 +84,7 @@ def _compute(
         for start in range(first, count, CHUNK):
             rows = np.arange(start, min(start + CHUNK, count))
             scores = [
-                twin(data.frames[some][0]).numpy()
+                twin(torch.from_numpy(cache.frames(some))).numpy()
                 for some in np.split(rows, range(BATCH, len(rows), BATCH))
             ]
             file.write(pack(np.concatenate(scores)).tobytes())

@@ -39,7 +39,6 @@ from training.distill import Distillation
 from training.module import Classifier, Recipe
 from training.processes import die_with_parent, end_when_told, started_by_a_run
 from training.runs import Identity, Kind, digest_of, open_run
-from training.teacher import kept_outputs
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
@@ -112,7 +111,7 @@ def train(
     folder = open_run(out_folder, identity, MADE, resume)
     if distillation and distillation.kept and isinstance(data, RadioMLData):
         with Bar("asking the teacher") as told:
-            data.taught = kept_outputs(distillation.teacher, data, told)
+            data.ask(distillation.teacher, told)
     lightning.seed_everything(seed, verbose=False)
     config, info = (start.config, start.info) if isinstance(start, Checkpoint) else (start, {})
     network = build_network(config)

@@ -18,6 +18,7 @@ from torch.distributed import nn as collectives
 
 from models.aaronnet import AaronNet
 from models.bacalhaunet import Mean, Residual
+from models.calibrate import weight_range
 from models.hardware import HardwareAaronNet, statistics_of
 from models.quantizers import bits_of, scaling_of, weight_levels
 from models.vgg10 import VGG10
@@ -178,11 +179,14 @@ class Twin(nn.Module):
     def calibrate(self, x: Tensor, quantile: float = 0.9995) -> None:
         """Set the ranges of the activation quantizers to a quantile of what they receive.
 
+        Learned steps of weights become those with the least squared error.
+
         Args:
             x: frames (N, 2, 1024); some hundred are enough.
             quantile: share of the values within the range.
         """
         with torch.no_grad():
+            fit_weight_ranges(self._network[0])
             self._run(self._network[0], x, quantile)
 
     def _run(
@@ -365,6 +369,15 @@ def initialise_ranges(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, QuantReLU | QuantIdentity):
             set_range(layer, torch.tensor(1.0))
+
+
+def fit_weight_ranges(network: nn.Module) -> None:
+    """Set learned weight steps to those with the least squared error."""
+    for layer in network.modules():
+        if isinstance(layer, QuantConv1d | QuantLinear):
+            scaling = layer.weight_quant.tensor_quant.scaling_impl
+            if isinstance(scaling, ParameterScaling):
+                scaling.value.copy_(weight_range(layer, scaling.value.ndim > 0))
 
 
 def set_range(quantizer: QuantReLU | QuantIdentity, value: Tensor) -> None:

@@ -6,14 +6,13 @@ import torch
 from brevitas.nn import QuantConv1d, QuantLinear
 
 from models import checkpoint
-from models.calibrate import best_ranges, calibrate
+from models.calibrate import best_ranges, calibrate, weight_range
 from models.checkpoint import Checkpoint
 from models.config import named_config
 from models.errors import BadInput
 from models.fuse import fuse, to_hardware
 from models.hardware import MaskedQuantConv1d, branch_mask, scaled_norm, taps_mask
 from models.networks import build_network
-from training.requantize import weight_range
 
 PUBLISHED = Path("../shared/checkpoints")
 

@@ -10,14 +10,17 @@ from torch import nn
 
 from models import checkpoint as checkpoints
 from models.bits import Bits
+from models.calibrate import best_range, weight_range
 from models.checkpoint import Checkpoint
 from models.cost import inference_cost
 from models.networks import quantized_layers
 from models.quantizers import weight_levels
 from tests.tiny import TINY, ready
-from training.module import prunable
+from training.data import RadioMLData
+from training.module import Recipe, prunable
 from training.prune import pruned
-from training.requantize import best_range, reestimate_norms, weight_range, with_bits
+from training.requantize import reestimate_norms, with_bits
+from training.train import train
 from training.twin import quantized_weight, step_of
 
 LEARNED = {"scale": "channel", "steps": "learned"}
@@ -53,6 +56,26 @@ def test_the_command_says_what_is_left(data, start, cli, tmp_path):
     assert made.info["accuracy_before"] == told["accuracy_before"]
     assert made.info["requantized_from"] == checkpoints.load(given).info["sha256"]
     assert made.info["command"].startswith("before; aaronnet.py requantize")
+
+
+def test_a_fresh_network_learns_its_weight_steps(data, tmp_path):
+    config = TINY.changed(
+        block_bits=5, weight_scale="channel", weight_steps="learned", layer_bits={"expand.0": 4}
+    )
+    best = train(
+        *(config, RadioMLData(data, 64), tmp_path / "out", Recipe(epochs=1, lr=0.01)),
+        batches_per_epoch=3,
+        progress=False,
+        accelerator="cpu",
+    )
+    made = checkpoints.load(best)
+    assert made.config == config
+    for name, layer in quantized_layers(made.network).items():
+        if hasattr(layer, "weight_quant"):
+            # Fitted to the weights first, and then trained: neither 1, where they begin, nor still.
+            value = layer.weight_quant.tensor_quant.scaling_impl.value
+            largest = layer.weight.abs().max()
+            assert (value != 1).all() and value.abs().max() < 1.5 * largest, name
 
 
 def test_bits_that_do_not_fit_are_refused_before_any_work(start, refused, data, tmp_path):

@@ -13,7 +13,7 @@ from training import teacher
 from training.data import RadioMLData
 from training.distill import Distillation
 from training.module import Recipe
-from training.teacher import kept_outputs, pack, unpack
+from training.teacher import pack, unpack
 from training.train import train
 from training.twin import Twin
 
@@ -36,7 +36,7 @@ def source(data, tmp_path):
 
 def test_the_loss_is_that_of_the_living_teacher(source):
     network = ready(frames=64).eval()
-    source.taught = kept_outputs(network, source)
+    source.ask(network)
     x, y, _, taught = next(iter(source.train_dataloader()))
     student = torch.randn(64, 24, requires_grad=True)
     plain = F.cross_entropy(student, y)
@@ -67,13 +67,15 @@ def test_each_frame_is_asked_for_once(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(teacher, "Twin", Counted)
     with pytest.raises(KeyboardInterrupt):
-        kept_outputs(network, source)
+        source.ask(network)
     (part,) = tmp_path.rglob("*.part")
     with part.open("ab") as file:
         file.write(b"torn")
-    whole = np.array(kept_outputs(network, source))
+    source.ask(network)
+    whole = np.array(source.taught)
     assert sum(asked) == len(source.frames) + 64  # the batch at which it was interrupted
-    assert np.array_equal(kept_outputs(network, source), whole)
+    source.ask(network)
+    assert np.array_equal(source.taught, whole)
     assert sum(asked) == len(source.frames) + 64
     rows = np.arange(0, len(source.frames), 97)
     with torch.inference_mode():
