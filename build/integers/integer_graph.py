@@ -177,12 +177,20 @@ class IntegerGraph:
         attributes = attributes_of(node)
         (kernel,) = attributes["kernel_shape"]
         (stride,) = attributes.get("strides", [1])
-        positions = (self.shape[2] - kernel) // stride + 1
+        # FINN pools no windows with gaps between them: every window, of which some are taken.
+        sparse = stride > kernel
         self._add(
-            "MaxPool", name, output=output, kernel_shape=[kernel], strides=[stride],
-            pads=[0, 0], dilations=[1], ceil_mode=0,
+            "MaxPool", name, output="" if sparse else output, kernel_shape=[kernel],
+            strides=[1 if sparse else stride], pads=[0, 0], dilations=[1], ceil_mode=0,
         )  # fmt: skip
+        positions = (self.shape[2] - kernel) // (1 if sparse else stride) + 1
         self.shape = (*self.shape[:2], positions)
+        if sparse:
+            one = np.ones((self.shape[1], 1, 1), np.int64)
+            taken = Layer(f"{name}.taken", one, lambda integers: integers, stride, 1, len(one))
+            self.layer(taken)
+            if output:
+                self._nodes[-1].output[0] = self._tensor = output
 
     def _flatten(self, name: str, output: str = "") -> None:
         if len(self.shape) == 2:

@@ -227,6 +227,7 @@ KINDS: dict[str, Callable[[], list[nn.Module]]] = {
     ],
     "coprime": lambda: [*front(7, 5), relu(), *block(7, 11, stride=2), *end(143)],
     "overlapping_pools": lambda: [*front(7, 5), relu(), nn.MaxPool1d(3, stride=2), *end(91)],
+    "pools_with_gaps": lambda: [*front(7, 5), relu(), nn.MaxPool1d(2, stride=3), *end(63)],
     "pooled_input": lambda: [quantized_input(), nn.MaxPool1d(2), *block(3, 7, 5), *end(84)],
     "convolved_scores": lambda: [*front(), relu(), conv(6, 5, 30), nn.Flatten()],
     "quantized_scores": lambda: [*front(), relu(), *end(180, bias=True), identity(8)],
