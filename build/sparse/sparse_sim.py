@@ -58,6 +58,7 @@ def synthesise_sparse(
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
+    delays: bool = False,
 ) -> dict[str, Any]:
     """Synthesise a sparse build module by module; arguments and facts as `synthesise_build`'s.
 
@@ -86,7 +87,7 @@ def synthesise_sparse(
         for unit in made.units
         for file in [f"{unit.module}.sv"]
     ]
-    rows = synthesise_jobs(todo, family, processes, progress)
+    rows = synthesise_jobs(todo, family, processes, progress, delays)
     available = find_board(opened.report.board).resources
     return {
         "network": opened.report.network,

@@ -7,7 +7,7 @@ import pytest
 
 from build.rtl.kernel import wrapper
 from build.rtl.kernels import DepthwiseVVU, WidthConverter, WindowMax
-from build.yosys import count, primitives, synthesise
+from build.yosys import count, longest_path, primitives, synthesise
 from models.errors import CheckFailed
 from tests.conftest import mounted
 
@@ -19,6 +19,23 @@ def test_cells_are_summed_to_resources():
     assert count(cells) == {
         "LUT": 3 + 4 + 1 + 8 + 6, "LUTRAM": 8, "SRL": 6, "FF": 9, "DSP": 2, "BRAM_18K": 7, "URAM": 0
     }  # fmt: skip
+
+
+PATH = r"""
+7. Executing STA pass (static timing analysis).
+Latest arrival time in 'accelerator' is 1317:
+    1317 (<unknown>)
+           $abc$34193$aiger$o726
+    1317 $auto$abc_ops_reintegrate.cc:694:reintegrate$34298 (LUT2.I0->O)
+    1079 $auto$alumacc.cc:578:replace_alu$1112.genblk1.slice[1].genblk1.carry4 (CARRY4.CI->O)
+     238 $auto$abc_ops_reintegrate.cc:694:reintegrate$34439 (LUT2.I0->O)
+       0   \\in_data [689] (<primary input>)
+"""
+
+
+def test_the_longest_path_is_read():
+    assert longest_path(PATH) == {"delay_ps": 1317, "levels": 3}
+    assert longest_path("no path") == {"delay_ps": 0, "levels": 0}
 
 
 def test_primitives_are_declared_without_contents():
@@ -50,6 +67,9 @@ def test_kernels_map_to_what_they_promise(tmp_path, monkeypatch):
     converter = WidthConverter(264, 6, True, 11, 3)
     found = synthesise(unit(converter), {}, "xcup")
     assert 0.5 < found["LUT"] / converter.resources().lut < 2
+    timed = synthesise(unit(converter), {}, "xcup", delays=True)
+    assert {**found, "delay_ps": timed["delay_ps"], "levels": timed["levels"]} == timed
+    assert 0 < timed["levels"] < timed["delay_ps"] < 10_000
     # From the cache: no Yosys.
     monkeypatch.setattr("build.yosys.run", None)
     assert synthesise(unit(converter), {}, "xcup") == found
@@ -80,7 +100,7 @@ def test_deep_distributed_memories(family, luts, tmp_path, monkeypatch):
 def test_what_the_cache_remembers_is_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     runs = []
-    monkeypatch.setattr("build.yosys._run", lambda *given: runs.append(given) or {"LUT6": 3})
+    monkeypatch.setattr("build.yosys._run", lambda *given: runs.append(given) or {"cells": {"LUT6": 3}})
     given = {"a.sv": "module accelerator(); endmodule"}, {}, "xcup"
     first = synthesise(*given)
     assert first["LUT"] == 3 and synthesise(*given) == first and len(runs) == 1
