@@ -160,7 +160,7 @@ def synth(
     if json:
         write_json(json, facts)
     title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"
-    if nodes:
+    if nodes or opened.sparse:
         estimated = [] if opened.sparse else ["LUT", "DSP", "BRAM_18K"]
         print_table(
             title,
