@@ -100,7 +100,9 @@ def test_deep_distributed_memories(family, luts, tmp_path, monkeypatch):
 def test_what_the_cache_remembers_is_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     runs = []
-    monkeypatch.setattr("build.yosys._run", lambda *given: runs.append(given) or {"cells": {"LUT6": 3}})
+    monkeypatch.setattr(
+        "build.yosys._run", lambda *given: runs.append(given) or {"cells": {"LUT6": 3}}
+    )
     given = {"a.sv": "module accelerator(); endmodule"}, {}, "xcup"
     first = synthesise(*given)
     assert first["LUT"] == 3 and synthesise(*given) == first and len(runs) == 1
