@@ -17,6 +17,9 @@ from build.sparse.tables import Table
 CHUNK = 2**15
 """Bits of a constant; Verilator takes 2 ** 16."""
 
+LOOP = 2**11
+"""Words that one loop fills; slang unrolls 4000."""
+
 LEVELS = 2
 """Adders between two registers."""
 
@@ -55,7 +58,7 @@ def rom(name: str, words: Sequence[int], bits: int, style: str = "") -> list[str
     """
     attribute = f'(* rom_style = "{style}", ram_style = "{style}" *) ' if style else ""
     lines = [f"\t{attribute}reg [{bits - 1}:0] {name} [0:{len(words) - 1}];"]
-    size = max(CHUNK // bits, 1)
+    size = min(max(CHUNK // bits, 1), LOOP)
     for start in range(0, len(words), size):
         part = words[start : start + size]
         image = sum((word & (1 << bits) - 1) << (i * bits) for i, word in enumerate(part))

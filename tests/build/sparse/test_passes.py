@@ -1,5 +1,6 @@
 """Each phase of the compiler executed before and after, on random networks."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from build.sparse.adders import adder_graph, digits
 from build.sparse.compose import compose
+from build.sparse.emit import rom
 from build.sparse.fold import fold
 from build.sparse.lookups import lookup_of
 from build.sparse.network import Linear, MaxPool, Requantize
@@ -224,3 +226,9 @@ def test_lanes_take_every_input_once_and_end_in_time():
     assert lanes_for(np.ones((2, 300), int), 257).clocks < 257
     with pytest.raises(BadInput, match="prune"):
         lanes_for(np.ones((300, 2), int), 257)
+
+
+def test_no_loop_that_fills_a_memory_is_longer_than_slang_unrolls():
+    text = "\n".join(rom("t", [3] * 9000, 2))
+    ends = [int(end) for end in re.findall(r"i < (\d+);", text)]
+    assert sum(ends) == 9000 and max(ends) < 4000
