@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def with_sized_fifos(accelerator: Accelerator) -> tuple[Accelerator, dict[str, i
         if name not in accelerator.fifos:
             continue
         # Two frames: one leaving, one arriving.
-        limits[name] = max(2 * link.words, HELD_AT_LEAST)
+        limits[name] = max(2 * link.words, HELD_AT_LEAST, accelerator.fifos[name])
         text, found = re.subn(
             r"\bfifo #\(\.DEPTH\(\d+\), (\.DATA_WIDTH\(\d+\)), \.RAM_STYLE\(\"\w+\"\)\)",
             rf'fifo_sized #(.MAX_DEPTH({limits[name]}), \1, .DEPTH_FILE("{name}.depth"))',
@@ -68,6 +69,16 @@ def with_sized_fifos(accelerator: Accelerator) -> tuple[Accelerator, dict[str, i
     return dataclasses.replace(accelerator, design=design), limits
 
 
+def before_joins(accelerator: Accelerator) -> dict[str, int]:
+    """Return the FIFOs in front of nodes with several streams in, and their depths."""
+    inputs = Counter(link.consumer for link in accelerator.links)
+    return {
+        link.producer: accelerator.fifos[link.producer]
+        for link in accelerator.links
+        if inputs[link.consumer] > 1 and link.producer in accelerator.fifos
+    }
+
+
 def size_fifos(
     accelerator: Accelerator,
     frames: np.ndarray,
@@ -78,8 +89,9 @@ def size_fifos(
     """Search the least FIFO depths that keep the pace of endless FIFOs.
 
     First one bound for all FIFOs is halved as long as the pace holds, then every FIFO that is
-    still deeper than the least is tried at the least, the largest first. At last random pauses at
-    both ends must not bring the accelerator to a halt.
+    still deeper than the least is tried at the least, the largest first. FIFOs in front of joins
+    keep at least the depth that they have: it is the one without which branches may block one
+    another. At last random pauses at both ends must not bring the accelerator to a halt.
 
     Args:
         accelerator: from `stitch`.
@@ -92,6 +104,7 @@ def size_fifos(
     """
     sized, limits = with_sized_fifos(accelerator)
     width = {link.producer: link.stream.width for link in accelerator.links}
+    floors = dict.fromkeys(limits, LEAST) | before_joins(accelerator)
 
     def pace(depths: dict[str, int], **options: Any) -> Simulation:
         held = {name: max(depth, HELD_AT_LEAST) for name, depth in depths.items()}
@@ -103,10 +116,10 @@ def size_fifos(
 
     endless = pace(limits)
     wanted = endless.cycles_per_frame * (1 + tolerance)
-    least = pace(dict.fromkeys(limits, LEAST)).cycles_per_frame
+    least = pace(floors).cycles_per_frame
 
     def bounded(bound: int) -> dict[str, int]:
-        return {name: min(max(level, LEAST), bound) for name, level in endless.fifos.items()}
+        return {name: max(min(level, bound), floors[name]) for name, level in endless.fifos.items()}
 
     bound = 1 << max(endless.fifos.values()).bit_length()
     depths = bounded(bound)
@@ -115,12 +128,12 @@ def size_fifos(
         if pace(smaller).cycles_per_frame > wanted:
             break
         bound, depths = max(bound // 2, LEAST), smaller
-    deep = [name for name, depth in depths.items() if depth > HELD_AT_LEAST]
+    deep = [n for n, depth in depths.items() if depth > max(HELD_AT_LEAST, floors[n])]
     for name in sorted(deep, key=lambda name: -depths[name] * width[name]):
-        trial = depths | {name: LEAST}
+        trial = depths | {name: floors[name]}
         if pace(trial).cycles_per_frame <= wanted:
             depths = trial
-    depths = {n: LEAST if depth <= HELD_AT_LEAST else depth for n, depth in depths.items()}
+    depths = {n: floors[n] if depth <= HELD_AT_LEAST else depth for n, depth in depths.items()}
     found = pace(depths).cycles_per_frame
     for seed in (1, 2):
         pace(depths, stall=0.3, burst=50, seed=seed)

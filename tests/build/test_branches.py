@@ -178,6 +178,29 @@ def test_small_networks_with_branches_are_verified_after_every_step(tmp_path, na
 
 
 @pytest.mark.slow
+def test_sizing_leaves_joins_the_room_they_need(tmp_path):
+    """With every other FIFO at the least the accelerator runs on; the search never blocks it."""
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    from build.flow import build
+    from build.layout import GENERATED, HDL, graph_after
+    from build.simulation.sizing import before_joins, size_fifos
+    from build.simulation.stitch import stitch
+    from build.verify import graph_input
+
+    path = export(tmp_path / "m.onnx", NETWORKS["shared"])
+    frames = frames_for(26)
+    build(path, "ZCU104", tmp_path / "out", to="hdl", frames=frames)
+    model = ModelWrapper(str(graph_after(tmp_path / "out", HDL)))
+    accelerator = stitch(model, tmp_path / "out" / GENERATED, fast=True)
+    rooms = before_joins(accelerator)
+    assert len(rooms) == 2 and max(rooms.values()) > 16
+    sizing = size_fifos(accelerator, graph_input(model, frames[:5]))
+    assert all(sizing.depths[name] >= room for name, room in rooms.items())
+    assert sizing.cycles <= min(sizing.cycles_least, 1.01 * sizing.cycles_endless)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_networks_with_branches_reach_rtl_bit_by_bit(tmp_path, name):
     from build.finished import open_build

@@ -30,6 +30,8 @@ from training.twin import Twin
 
 TINY_HARDWARE = TINY.changed(block_bits=8)
 TINY_VGG = NetConfig("tiny-vgg", "vgg10", (4,) * 7, 8, 8, 8, 8)
+TINY_BACALHAU = NetConfig("tiny-bacalhau", "bacalhaunet", (4, 4, 6, 6, 6), 0, 6, 6, 6)
+FAMILIES = [TINY, TINY_HARDWARE, TINY_VGG, TINY_BACALHAU]
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,7 +43,7 @@ def tiny_data(batch_size: int = 32, **options) -> SyntheticData:
     )
 
 
-@pytest.mark.parametrize("config", [TINY, TINY_HARDWARE, TINY_VGG], ids=lambda c: c.name)
+@pytest.mark.parametrize("config", FAMILIES, ids=lambda c: c.name)
 def test_twin_gives_brevitas_numbers_and_gradients(config, monkeypatch):
     # tests/training/test_kernels.py compares those with torch's layers.
     monkeypatch.setattr("training.twin.fits_kernels", lambda network: False)
@@ -170,6 +172,14 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, ema):
             assert torch.equal(expected[key], found[key]), key
     again = train(TINY, tiny_data(), tmp_path / "cut", recipe, progress=False)
     assert torch.equal(next(iter(state_of(again).values())), next(iter(expected.values())))
+
+
+def test_a_residual_network_trains_and_comes_back(tmp_path):
+    recipe = Recipe(epochs=2, float_epochs=1)
+    best = train(TINY_BACALHAU, tiny_data(), tmp_path, recipe, progress=False)
+    loaded = checkpoints.load(best)
+    assert loaded.config == TINY_BACALHAU
+    assert loaded.network(torch.randn(3, 2, 1024)).shape == (3, 24)
 
 
 def test_zeros_stay_zero(tmp_path):
