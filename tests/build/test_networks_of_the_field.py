@@ -20,9 +20,6 @@ NETWORKS = (
     "signed_activation",
 )
 
-MOST_CLOCKS = {"average_pool": 1500, "mean": 1500}
-"""Global averaging took 49152 clocks a frame where it was folded least."""
-
 
 @pytest.fixture(scope="module")
 def exported(shared, tmp_path_factory):
@@ -47,8 +44,6 @@ def test_they_reach_rtl_and_the_board_bit_by_bit(exported, tmp_path, name):
     for stall in (0.0, 0.3):
         facts = simulate_build(opened, synthetic_frames()[::8], stall=stall, fast=True)
         assert facts.mismatches == 0
-        if stall == 0:
-            assert facts.cycles_per_frame <= MOST_CLOCKS.get(name, 5000)
     answer = tmp_path / "validated.json"
     address = f"127.0.1.{1 + NETWORKS.index(name)}"
     deploy(tmp_path / "out" / "package", frames=48, fast=True, address=address, json=answer)
