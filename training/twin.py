@@ -207,6 +207,8 @@ class Twin(nn.Module):
                 x = batch_norm(layer, x)
             case nn.MaxPool1d(kernel_size=int(size)) if x.ndim == 4:
                 x = F.max_pool2d(x, (1, size))
+            case nn.MaxPool1d(kernel_size=int(size)) if x.requires_grad:
+                x = max_pool(x, size)
             case nn.MaxPool1d() | nn.Flatten() | Mean():
                 x = layer(x)
             case Residual():
@@ -264,6 +266,19 @@ def _convolution(layer: QuantConv1d, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv1d(x, weight, layer.bias, layer.stride, layer.padding, 1, layer.groups)
     stride, padding = (1, *layer.stride), (0, *layer.padding)
     return F.conv2d(x, weight.unsqueeze(2), layer.bias, stride, padding, 1, layer.groups)
+
+
+def max_pool(x: Tensor, size: int) -> Tensor:
+    """Pool (N, C, L); of values that are equal but for rounding the first takes the gradient.
+
+    Sums of the same integers in another order are equal, times their steps they differ in the last
+    bit: which one is larger would be another one in a process with another part of the batch.
+    """
+    values = x.detach()
+    unit = values.abs().amax().clamp_min(SMALLEST_STEP) * torch.finfo(x.dtype).eps ** (2 / 3)
+    _, first = F.max_pool1d((values / unit).round(), size, return_indices=True)
+    taken = x.gather(2, first)
+    return F.max_pool1d(values, size) + (taken - taken.detach())
 
 
 def fits_kernels(network: nn.Module) -> TypeGuard[AaronNet | HardwareAaronNet]:

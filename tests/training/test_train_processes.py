@@ -1,5 +1,6 @@
 """Training in several processes, and killed ones: whole runs in processes of their own."""
 
+import csv
 import json
 import os
 import random
@@ -71,16 +72,20 @@ def command(*given, **more) -> list[str]:
     return [sys.executable, "-W", "ignore", "-c", TRAIN, *arguments(*given, **more)]
 
 
+def history(out: Path) -> list[dict[str, str]]:
+    """The run's rows; a checkpoint in 64 bits is none that commands take."""
+    with (out / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def losses(out: Path) -> list[float]:
-    history = checkpoints.load(out / "last.pth").info["history"]
-    return [row["train_loss"] for row in history] + [row["val_loss"] for row in history]
+    return [float(row[key]) for key in ("train_loss", "val_loss") for row in history(out)]
 
 
-# In the quantized phase convolutions give exactly equal values, of which the max pool takes one or
-# the other by the last bit, and activations fall on other sides of rounding thresholds: both hand
-# the gradient to others, which an untrained network amplifies.
+# In the quantized phase of 32 bits activations fall on other sides of rounding thresholds by the
+# last bit, which hands the gradient to others, and an untrained network amplifies that.
 @pytest.mark.parametrize(
-    ("precision", "float_noise", "noise"), [("64-true", 1e-9, 2e-2), ("32-true", 1e-4, 2e-2)]
+    ("precision", "float_noise", "noise"), [("64-true", 1e-9, 1e-4), ("32-true", 1e-4, 2e-2)]
 )
 def test_two_processes_equal_one_with_the_double_batch(
     precision, float_noise, noise, data, start, tmp_path
@@ -105,7 +110,7 @@ def test_two_processes_equal_one_with_the_double_batch(
     # Two of six epochs run in floating point.
     assert [*two[:2], *two[6:8]] == pytest.approx([*one[:2], *one[6:8]], rel=float_noise)
     assert two == pytest.approx(one, rel=noise)
-    frames = [checkpoints.load(tmp_path / n / "last.pth").info["frames"] for n in ("one", "two")]
+    frames = [[row["frames"] for row in history(tmp_path / name)] for name in ("one", "two")]
     assert frames[0] == frames[1]
 
 
