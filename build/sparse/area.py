@@ -51,7 +51,7 @@ def _luts(network: Network, clocks: int) -> Iterator[int]:
                 yield sum(bits_of(least, most) for least, most in ranges)
         elif isinstance(layer, Requantize) and before.positions > 1:
             if spacing >= SERIAL:
-                yield UNIT * len(share(layer, spacing).units)
+                yield UNIT * len(share(layer, spacing, before).units)
             else:
                 yield LOOKUP * before.channels
         elif isinstance(layer, MaxPool) and spacing < SERIAL:

@@ -306,7 +306,7 @@ def _requantize(
         if pool:
             name, result, top.pooled = pool.name, top.network.tensors[index + 2], True
             top.times = top.times[size - 1 :: size]
-        shared = share(layer, spacing)
+        shared = share(layer, spacing, None if pool else before)
         module = shared_module(f"m_{name}", shared, top.graph, before, top.raw_bits, after, size)
     top.module(module, name, result.channels * result.bits)
     top.graph = None

@@ -45,7 +45,7 @@ def shared_module(
         outputs: the quantizers' result.
         pool: positions of which the largest value counts; 1: no pooling.
     """
-    channels = sum(len(unit.channels) for unit in shared.units)
+    channels = accumulators.channels
     bits, turns = outputs.bits, shared.turns
     turn_bits = max((turns - 1).bit_length(), 1)
     # Clocks from a turn to the shift of its value: see the stages below.
@@ -87,6 +87,19 @@ def shared_module(
                 f"\tassign out_data[{channel * bits} +: {bits}] = "
                 f"result{number}[{place * bits} +: {bits}];"
             )
+    for channel in shared.handed:
+        term = graph.outputs[channel]
+        sign = "-" if term is not None and term[2] < 0 else ""
+        lines += [
+            # Until the turns are over; then it may not hold up the next position's.
+            f"\treg [{inputs - 1}:0] early{channel}, late{channel};",
+            "\talways @(posedge clk) begin",
+            f"\t\tif (busy & turn == {turns - 1}) early{channel} <= "
+            f"{sign}kept[{channel * inputs} +: {inputs}];",
+            f"\t\tif (lasts[2]) late{channel} <= early{channel};",
+            "\tend",
+            f"\tassign out_data[{channel * bits} +: {bits}] = {operand(f'late{channel}', True)};",
+        ]
     lines.append("endmodule")
     # A word comes, its turns begin a clock later.
     return Module(name, "\n".join(lines) + "\n", turns + behind + 1)

@@ -107,7 +107,7 @@ def check_constants(network: Network, integers: np.ndarray, clocks: int) -> Veri
         elif isinstance(layer, Requantize):
             quantizers += 1
             if before.positions > 1 and spacing >= SERIAL:
-                found = share(layer, spacing).compute(x)
+                found = share(layer, spacing, before).compute(x)
             else:
                 looked_up = [
                     _constants(layer, channel, before).compute(x[:, channel])

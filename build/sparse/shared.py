@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from build.sparse.network import Requantize
+from build.sparse.network import Requantize, Tensor
 from build.sparse.tables import Table, table_of
 
 
@@ -22,14 +22,18 @@ class Unit:
 
 @dataclass(frozen=True)
 class Shared:
-    """The quantizers of a layer as units that have `turns` clocks for a position."""
+    """The quantizers of a layer as units that have `turns` clocks for a position.
+
+    The channels `handed` leave as they come (`Requantize.hands_on`).
+    """
 
     units: tuple[Unit, ...]
     turns: int
+    handed: tuple[int, ...]
 
     def compute(self, x: np.ndarray) -> np.ndarray:
         """Return the values (N, channels, positions) of accumulators."""
-        result = np.empty_like(x)
+        result = x.copy()
         for unit in self.units:
             for channel, table in zip(unit.channels, unit.tables, strict=True):
                 result[:, channel] = table.compute(x[:, channel])
@@ -43,19 +47,33 @@ def same_size(stairs: Sequence[tuple[np.ndarray, np.ndarray]], name: str) -> tup
     return tuple(table_of(*stair, name, bits, fraction) for stair in stairs)
 
 
-def share(quantizer: Requantize, clocks: int) -> Shared:
+def share(quantizer: Requantize, clocks: int, accumulators: Tensor | None = None) -> Shared:
     """Return a layer's quantizers as units with so many clocks a position: as few as there can be.
 
     Channels of tables of like size come into one unit.
+
+    Args:
+        quantizer: the layer.
+        clocks: a position's.
+        accumulators: what it takes; without it no channel is handed on.
     """
+    handed = []
+    if accumulators is not None:
+        ends = zip(quantizer.values, accumulators.low, accumulators.high, strict=True)
+        handed = [
+            channel
+            for channel, (values, low, high) in enumerate(ends)
+            if quantizer.hands_on(channel) and values[0] <= low and high <= values[-1]
+        ]
     stairs = list(zip(quantizer.thresholds, quantizer.values, strict=True))
     tables = [table_of(*stair, quantizer.name) for stair in stairs]
     order = sorted(
-        range(len(stairs)), key=lambda i: (tables[i].bits - tables[i].fraction, tables[i].bits)
+        sorted(set(range(len(stairs))) - set(handed)),
+        key=lambda i: (tables[i].bits - tables[i].fraction, tables[i].bits),
     )
-    turns = -(-len(order) // -(-len(order) // clocks))
+    turns = -(-len(order) // -(-len(order) // clocks)) if order else 1
     units = []
     for start in range(0, len(order), turns):
         channels = tuple(order[start : start + turns])
         units.append(Unit(channels, same_size([stairs[i] for i in channels], quantizer.name)))
-    return Shared(tuple(units), turns)
+    return Shared(tuple(units), turns, tuple(handed))

@@ -103,6 +103,11 @@ def test_adder_graphs_compute_their_matrix(seed):
     assert all(low <= high for low, high in ends)
 
 
+def test_memories_are_filled_in_loops_that_slang_unrolls():
+    loops = re.findall(r"i < (\d+);", "\n".join(rom("memory", [1] * 9000, 7)))
+    assert sum(map(int, loops)) == 9000 and max(map(int, loops)) < 4000
+
+
 def test_rows_share_their_sums():
     row = np.array([5, 0, -3, 7])
     alone = len(adder_graph(row[None]).adders)
