@@ -157,7 +157,7 @@ def mean_of(model: ModelWrapper, node: NodeProto, values: Values) -> Layer:
         raise told(node, "pool without padding, over whole windows of positions")
     taps, stride = window
     shape = model.get_tensor_shape(node.input[0])
-    if (shape[2] - taps) // stride == 0:
+    if shape[2] == taps:
         stride = 1  # FINN's window generator waits for each sample that a stride skips
     return Layer(
         node.name or node.output[0],

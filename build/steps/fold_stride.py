@@ -34,7 +34,8 @@ class FoldStride(Transformation):
         shape = model.get_tensor_shape(model.graph.input[0].name)
         group = attributes["group"].i if "group" in attributes else 1
         parts = (shape[1], kernel, pads[0], pads[2])
-        if stride == 1 or group != 1 or any(part % stride for part in parts):
+        dilated = "dilations" in attributes and attributes["dilations"].ints[0] != 1
+        if stride == 1 or group != 1 or dilated or any(part % stride for part in parts):
             return model, False
         # weight[f, c, s * p + j] -> weight[f, j * C + c, p]
         folded = weight.reshape(filters, channels, kernel // stride, stride)

@@ -11,7 +11,7 @@ from tests.build.test_integers import to_rtl
 pytestmark = pytest.mark.usefixtures("finn")
 
 SEEDS = range(60)
-QUICK = (4, 17)
+QUICK = (4, 57)  # which found a pooling with gaps, and a stride folded over a dilation
 
 
 @pytest.mark.parametrize("seed", QUICK)
