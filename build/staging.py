@@ -16,6 +16,7 @@ from pathlib import Path
 import onnx
 
 from build.layout import MARKER, PACKAGE
+from deploy.board.package import VIRTUAL
 from models.children import workspace
 from models.errors import BadInput, CheckFailed
 from models.files import writable_folder, write_json
@@ -30,6 +31,9 @@ NAMES = (
     "template_specialize_layers_config.json",
 )
 """What builds leave at the top of their folders, FINN+'s own entries among it."""
+
+# A virtual board writes its overlay into the package that it serves (deploy/virtual_board).
+_SERVED = re.compile(rf"{PACKAGE}/{VIRTUAL}(/[0-9a-f]{{12}}\.(bit|hwh|json))?")
 
 
 @contextlib.contextmanager
@@ -77,7 +81,8 @@ def check_ours(out: Path, names: Iterable[str]) -> None:
         inside = top.rglob("*") if top.is_dir() and not top.is_symlink() else ()
         for path in (top, *inside):
             there = path.exists() or path.is_symlink()
-            if there and path.relative_to(out).as_posix() not in ours:
+            inner = path.relative_to(out).as_posix()
+            if there and inner not in ours and not _SERVED.fullmatch(inner):
                 raise BadInput(
                     f"{path} was made by no build of ours, and a build would replace it; move it "
                     "or choose another folder with -o"

@@ -94,6 +94,21 @@ def test_other_peoples_files_of_these_names_are_refused(theirs, built, tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_what_a_virtual_board_left_in_the_package_is_ours_too(tmp_path):
+    make(tmp_path, "one", "package/rtl")
+    served = tmp_path / "package" / "virtual"
+    served.mkdir()
+    for suffix in ("bit", "hwh", "json"):
+        (served / f"0123456789ab.{suffix}").touch()
+    make(tmp_path, "two", "package/rtl")
+    assert not served.exists()
+    served.mkdir()
+    (served / "mine.bit").touch()
+    with pytest.raises(BadInput, match=r"mine\.bit was made by no build of ours"):
+        make(tmp_path, "three", "package/rtl")
+    assert (served / "mine.bit").exists()
+
+
 def test_files_that_came_during_the_build_are_refused_too(tmp_path):
     make(tmp_path, "one")
     with pytest.raises(BadInput, match=r"extra\.txt was made by no build"), staged(tmp_path) as new:
