@@ -207,7 +207,7 @@ class Twin(nn.Module):
                 x = batch_norm(layer, x)
             case nn.MaxPool1d(kernel_size=int(size)) if x.ndim == 4:
                 x = F.max_pool2d(x, (1, size))
-            case nn.MaxPool1d(kernel_size=int(size)) if x.requires_grad:
+            case nn.MaxPool1d(kernel_size=int(size)) if x.requires_grad and self.quantized:
                 x = max_pool(x, size)
             case nn.MaxPool1d() | nn.Flatten() | Mean():
                 x = layer(x)

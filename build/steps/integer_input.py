@@ -123,5 +123,6 @@ def step_integer_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWr
 def step_channels_last_input(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
     """After `step_lift_1d`: take (1, L, 1, C), so that the accelerator need not transpose."""
     facts = json.loads(model.get_metadata_prop(INPUT_PROPERTY)) | {"channels_last": True}
+    model = model.transform(MakeInputChannelsLast())
     model.set_metadata_prop(INPUT_PROPERTY, json.dumps(facts))
-    return model.transform(MakeInputChannelsLast())
+    return model

@@ -36,7 +36,8 @@ def test_integer_input_takes_the_quantizers_integers():
     before = to_qonnx(small_checkpoint())
     after = before.transform(TakeQuantizedInput())
     facts = json.loads(after.get_metadata_prop(INPUT_PROPERTY))
-    assert facts == {"bits": 4, "signed": True, "step": 0.25, "minimum": -8, "maximum": 7}
+    quantizer = {"bits": 4, "signed": True, "step": 0.25, "minimum": -8, "maximum": 7}
+    assert facts == quantizer | {"frame": [2, 1024], "channels_last": False}
     assert after.get_tensor_datatype(after.graph.input[0].name) == DataType["INT4"]
     integers = graph_input(after, frames_for(8))
     assert np.array_equal(integers, np.clip(np.rint(frames_for(8) * 4), -8, 7))

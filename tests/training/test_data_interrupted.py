@@ -134,6 +134,6 @@ def test_a_full_disk(whole, small_disk):
     }
     (small_disk / "filler").unlink()
     facts = write_dataset(path, FRAMES, SEED, compress=1, overwrite=True)
-    assert facts["resumed_at"] > 0
+    assert facts.resumed_at > 0
     write_dataset(small_disk.parent / "b.h5", FRAMES, SEED, compress=1)
     assert sha256(path) == sha256(small_disk.parent / "b.h5")
