@@ -5,7 +5,7 @@ compares both on its frames.
 """
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.fold_constants import FoldConstants
@@ -15,10 +15,9 @@ from qonnx.transformation.remove import RemoveIdentityOps
 
 from build.checks import QUANTIZERS, quantizer_of
 from build.concatenations import QuantizersBeforeConcat
+from build.integers.layers import window_of
 from build.one_grid import BranchesOnOneGrid
 from models.vintage import QONNX
-
-MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 
 
 class FlattenNamesItsAxis(Transformation):
@@ -41,13 +40,13 @@ class MeansAreConvolutions(Transformation):
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Rewrite the first mean over the positions of (1, C, L) without padding, in place."""
         for node in model.graph.node:
-            window = _window(model, node)
+            window = window_of(model, node)
             if window is None:
                 continue
             kernel, stride = window
             shape = model.get_tensor_shape(node.input[0])
             positions = (shape[2] - kernel) // stride + 1
-            if positions == 1:
+            if shape[2] == kernel:
                 stride = 1  # FINN's window generator waits for each sample that a stride skips
             name = node.name or node.output[0]
             ones, values = f"{name}.ones", {"step": 1 / kernel, "zero": 0.0, "bits": 2.0}
@@ -92,27 +91,6 @@ class MeansAreConvolutions(Transformation):
                 model.graph.node.insert(index + offset, item)
             return model, True
         return model, False
-
-
-def _window(model: ModelWrapper, node: NodeProto) -> tuple[int, int] | None:
-    """Return kernel and stride of a mean over the positions of (1, C, L); None for what is none."""
-    if node.op_type not in MEANS:
-        return None
-    shape = model.get_tensor_shape(node.input[0])
-    if shape is None or len(shape) != 3:
-        return None
-    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    if node.op_type == "ReduceMean":
-        axes = attributes.get("axes")
-        if axes is None and len(node.input) > 1:
-            axes = model.get_initializer(node.input[1])
-        named = [] if axes is None else np.reshape(axes, -1).tolist()
-        return (shape[2], shape[2]) if named in ([2], [-1]) else None
-    if node.op_type == "GlobalAveragePool":
-        return shape[2], shape[2]
-    if any(attributes.get("pads", [])) or attributes.get("ceil_mode"):
-        return None
-    return attributes["kernel_shape"][0], attributes.get("strides", [1])[0]
 
 
 class QuantizersBeforeFlatten(Transformation):
