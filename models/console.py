@@ -36,13 +36,16 @@ class Bar:
             console=err,
         )
         self._task = self._display.add_task(printable(description), total=total)
+        self._begun = False
 
     def __enter__(self) -> "Bar":
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._display.live.is_started:
+        if self._begun:
             self._display.stop()
+        elif self._display.live.is_started:  # half begun: that rich cannot stop
+            err.show_cursor()
 
     def __call__(self, done: int, total: int) -> None:
         """Show how many are done of how many: what `Progress` parameters take."""
@@ -57,7 +60,9 @@ class Bar:
         self._show(description=printable(description))
 
     def _show(self, **changes: Any) -> None:
-        self._display.start()
+        if not self._begun:
+            self._display.start()
+            self._begun = True
         self._display.update(self._task, **changes)
 
 

@@ -1,5 +1,6 @@
 """What commands show on the terminal."""
 
+import pytest
 from rich.console import Console
 
 from models import console
@@ -39,3 +40,19 @@ def test_a_bars_text_is_text(capsys, monkeypatch):
         progress.describe("now [/y]\x07")
     text = capsys.readouterr().err
     assert "[/x]" in text and "[/y]\\x07" in text
+
+
+def test_a_bar_that_is_interrupted_while_it_begins_ends_as_interrupted(monkeypatch):
+    cursor = []
+
+    class Interrupted(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            cursor.append(show)
+            if not show:
+                raise KeyboardInterrupt
+            return True
+
+    monkeypatch.setattr(console, "err", Interrupted(stderr=True))
+    with pytest.raises(KeyboardInterrupt), Bar("work") as progress:
+        progress(1, 2)
+    assert cursor == [False, True]
