@@ -115,9 +115,9 @@ def classify(
         name, trained_on, ask = _network(loaded, torch_device(device), threshold, temperature)
     else:
         read = read_package(package)
-        length, channels = read.input.frame
-        if channels != 2:
-            raise BadInput(f"{package} takes {channels} channels, a recording has I and Q")
+        length, width = read.input.frame
+        if width != 2:
+            raise BadInput(f"{package} takes {width} channels, a recording has I and Q")
         name, trained_on, ask = _accelerator(read, board, graph, fast)
     wanted = _estimated(opened, how, most) if most else [(how, "as given")]
     prepared = [Prepared(opened, each, length) for each, _ in wanted]
@@ -126,7 +126,7 @@ def classify(
         if most:
             print_line(f"estimated: {chosen}")
         with Bar("classifying") as progress:
-            answers.append(ask(opened, frames, progress))
+            answers.append(ask(frames, progress))
     rows = [row for channel in answers for row in channel]
     joined, of_all = runs(rows), shares(rows)
     facts: dict[str, Any] = {
@@ -202,20 +202,18 @@ def _estimated(
     ]
 
 
-Asked = tuple[str, str, "Callable[[Recording, Prepared, Any], list[Row]]"]
+Asked = tuple[str, str, "Callable[[Prepared, Any], list[Row]]"]
 
 
 def _network(checkpoint: Any, device: str, threshold: float, temperature: float) -> Asked:
     from deploy.board.radioml import CLASSES
     from training.recordings.rows import classify as ask
 
-    def run(recording: "Recording", prepared: "Prepared", progress: Any) -> "list[Row]":
+    def run(prepared: "Prepared", progress: Any) -> "list[Row]":
         rows = ask(
             checkpoint,
             prepared,
-            recording.source.rate,
             CLASSES,
-            rate_known=recording.rate_known,
             threshold=threshold,
             temperature=temperature,
             device=device,
@@ -238,7 +236,7 @@ def _accelerator(package: "Package", board: str | None, graph: bool, fast: bool)
     board_python()  # before any work
     folder = package.folder
 
-    def run(recording: "Recording", prepared: "Prepared", progress: Any) -> "list[Row]":
+    def run(prepared: "Prepared", progress: Any) -> "list[Row]":
         with TemporaryDirectory(prefix="aaronnet-classify-") as work, ExitStack() as stack:
             frames, classes = Path(work) / "frames.npy", Path(work) / "classes.npy"
             starts, power, kept = _store(prepared, frames)
@@ -250,17 +248,7 @@ def _accelerator(package: "Package", board: str | None, graph: bool, fast: bool)
             found = np.load(classes)
         answers = [package.classes[c] if k else REJECTED for c, k in zip(found, kept, strict=True)]
         progress(len(answers), len(answers))
-        return list(
-            make_rows(
-                prepared,
-                starts,
-                power,
-                answers,
-                [None] * len(answers),
-                recording.source.rate,
-                recording.rate_known,
-            )
-        )
+        return list(make_rows(prepared, starts, power, answers, [None] * len(answers)))
 
     name = f"{package.network.name} on {package.board}"
     return name, package.network.label or "unknown data", run

@@ -50,7 +50,7 @@ def right(path: Path, emitters: list[Emitter]) -> dict[str, float]:
     for emitter in emitters:
         how = Preparation(shift=emitter.centre, symbol_rate=emitter.symbol_rate)
         prepared = Prepared(recording, how, 1024)
-        rows = classify(network, prepared, RATE, CLASSES)
+        rows = classify(network, prepared, CLASSES)
         shares[emitter.modulation] = float(
             np.mean([row.answer == emitter.modulation for row in rows])
         )
@@ -112,7 +112,7 @@ def test_what_the_network_does_not_know(tmp_path: Path, what: str) -> None:
     prepared = Prepared(recording, Preparation(), 1024)
     counts = {}
     for threshold in (0.0, 0.5, 0.9, 0.99):
-        rows = list(classify(checkpoint.load(NETWORK), prepared, 1.0, CLASSES, threshold=threshold))
+        rows = list(classify(checkpoint.load(NETWORK), prepared, CLASSES, threshold=threshold))
         counts[threshold] = Counter(row.answer for row in rows)
     shares = {t: c["unknown"] / 300 for t, c in counts.items()}
     taken = counts[0.0].most_common(2)

@@ -223,8 +223,7 @@ def write_recording(path: Path, plan: Plan, seed: int, progress: Progress | None
     ]
     with atomic(path.with_suffix(DATA)) as temporary:
         samples.tofile(temporary)
-    with (path.with_suffix(DATA)).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha512").hexdigest()
+    digest = hashlib.sha512(samples.data).hexdigest()
     metadata = {
         "global": {
             "core:datatype": "cf32_le",

@@ -104,6 +104,7 @@ class Prepared:
                 f"the recording has {row or source.samples} samples"
                 f"{' a frame' if row else ''}, the network wants {length}"
             )
+        self.recording = recording
         self.source: IQSource = source
         self.length, self.centre, self._how = length, how.shift, how
         self._row = row or source.samples

@@ -51,10 +51,8 @@ class Row:
 def classify(
     checkpoint: Checkpoint,
     prepared: Prepared,
-    original_rate: float,
     classes: tuple[str, ...],
     *,
-    rate_known: bool = True,
     threshold: float = 0.0,
     temperature: float = 1.0,
     device: str = "cpu",
@@ -65,9 +63,7 @@ def classify(
     Args:
         checkpoint: the network.
         prepared: the frames.
-        original_rate: samples a second of the recording as it is stored.
         classes: names of the network's outputs.
-        rate_known: whether that rate is a real one.
         threshold: probability below which the answer is `UNKNOWN`.
         temperature: logits are divided by it (Guo et al., "On Calibration of Modern Neural
             Networks", ICML 2017).
@@ -79,24 +75,13 @@ def classify(
     with torch.inference_mode():
         for block in prepared:
             logits = network(torch.from_numpy(block.frames).to(device)) / temperature
-            best, found = torch.softmax(logits.double(), 1).max(1)
+            best, found = (top.tolist() for top in torch.softmax(logits.double(), 1).max(1))
             answers = [
                 REJECTED if not kept else classes[c] if p >= threshold else UNKNOWN
-                for kept, p, c in zip(block.kept, best.tolist(), found.tolist(), strict=True)
+                for kept, p, c in zip(block.kept, best, found, strict=True)
             ]
-            probabilities = [
-                float(p) if kept else None
-                for p, kept in zip(best.tolist(), block.kept, strict=True)
-            ]
-            yield from make_rows(
-                prepared,
-                block.starts,
-                block.power,
-                answers,
-                probabilities,
-                original_rate,
-                rate_known,
-            )
+            sure = [p if kept else None for p, kept in zip(best, block.kept, strict=True)]
+            yield from make_rows(prepared, block.starts, block.power, answers, sure)
             done += len(answers)
             if progress:
                 progress(done, len(prepared))
@@ -109,15 +94,15 @@ def make_rows(
     power: np.ndarray,
     answers: Iterable[str],
     probabilities: Iterable[float | None],
-    original_rate: float,
-    rate_known: bool,
 ) -> Iterator[Row]:
     """Yield the rows of some frames: positions are turned into those of the stored recording."""
-    ratio = original_rate / prepared.source.rate
+    recording = prepared.recording
+    rate = recording.source.rate
+    ratio = rate / prepared.source.rate
     count = round(prepared.length * ratio)
     for start, p, answer, probability in zip(starts, power, answers, probabilities, strict=True):
         sample = round(int(start) * ratio)
-        time = sample / original_rate if rate_known else None
+        time = sample / rate if recording.rate_known else None
         decibels = float(10 * np.log10(max(p, 1e-20)))
         yield Row(sample, count, time, prepared.centre, answer, probability, decibels)
 
