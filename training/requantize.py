@@ -8,7 +8,7 @@ on training frames, which is worth 5 to 14 points at 4 bits. Pruned weights stay
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +105,31 @@ def requantize(
             return evaluate(network, source, device=device, progress=progress)
 
     before, after = measured("before", original), measured("after", made)
-    made.info.update(
-        requantized_from=original.info.get("sha256", ""),
-        calibrated_on=source.label,
-        accuracy_before=before.accuracy,
-        accuracy=after.accuracy,
-        command=commands_after(original.info),
-    )
-    made.info.setdefault("data_label", original.data_label)
-    made.info.pop("sha256", None)
+    info = descent(original, source.label, accuracy=after.accuracy)
+    made = replace(made, info={**info, "accuracy_before": before.accuracy})
     result = Requantized(made, before, after, inference_cost(original), inference_cost(made))
     checkpoints.save(out, made.network, made.config, made.info)
     return result
+
+
+def descent(original: Checkpoint, label: str, accuracy: float) -> dict[str, Any]:
+    """Return the info of a network that was made of `original` by other bits.
+
+    Args:
+        original: what it was made of.
+        label: of the data that it was calibrated on.
+        accuracy: of what was made.
+    """
+    info = {
+        "data_label": original.data_label,
+        **original.info,
+        "requantized_from": original.info.get("sha256", ""),
+        "calibrated_on": label,
+        "accuracy": accuracy,
+        "command": commands_after(original.info),
+    }
+    info.pop("sha256", None)  # of the file that `original` came from
+    return info
 
 
 @torch.no_grad()

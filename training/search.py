@@ -38,9 +38,8 @@ from models.quantizers import bits_of
 from training.data import RadioMLData, calibration_frames
 from training.pictures import search_trace
 from training.quantize import one_thread
-from training.requantize import BATCH, FRAMES, rebuilt, received, reestimate_norms
+from training.requantize import BATCH, FRAMES, descent, rebuilt, received, reestimate_norms
 from training.runs import Identity, digest_of, open_run
-from training.train import commands_after
 from training.twin import Twin, quantized_weight
 
 MEASURED, TRACE, TABLE, PICTURE = "measured.jsonl", "trace.json", "trace.csv", "frontier.png"
@@ -260,11 +259,7 @@ def search(
         rows, state = _walk(found, target, report, progress)
         made = found.network(state)
     config = found.config(state).changed(name=f"{start.config.name}-{target:g}")
-    info = {**start.info, "requantized_from": start.info.get("sha256", "")}
-    info |= {"calibrated_on": data.label, "accuracy": rows[-1].accuracy}
-    info |= {"chosen_on": data.chosen_on, "command": commands_after(start.info)}
-    info.setdefault("data_label", start.data_label)
-    info.pop("sha256", None)
+    info = {**descent(start, data.label, rows[-1].accuracy), "chosen_on": data.chosen_on}
     checkpoints.save(folder / BEST, made, config, info)
     write_json(folder / TRACE, {"network": start.config.name, "data": data.label, **how,
                                 "steps": [asdict(row) for row in rows]})  # fmt: skip
@@ -314,10 +309,8 @@ def _walk(
             progress(number, len(moves))
     while rows[-1].score > target:
         step, here = len(rows), rows[-1]
-        for move in found.moves(state):
-            prices.setdefault(move, (float("-inf"), -1))  # to be measured before any other
-        possible = set(found.moves(state))
-        prices = {move: known for move, known in prices.items() if move in possible}
+        # What is new is to be measured before any other.
+        prices = {move: prices.get(move, (float("-inf"), -1)) for move in found.moves(state)}
         while True:
             if not prices:
                 raise BadInput(f"every layer is as small as it gets at {here.score:.6f}")
