@@ -45,6 +45,10 @@ CheckpointFile = Annotated[
         help="A checkpoint (.pth), or a name of the zoo.", autocompletion=complete_network
     ),
 ]
+OutCheckpoint = Annotated[
+    Path,
+    typer.Option("--out", "-o", help="The checkpoint to write (.pth).", callback=checked_target),
+]
 Data = Annotated[Path, typer.Option("--data", help=f"{DATA}.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, gpu, or auto: a GPU if there is one.")]
 Json = Annotated[

@@ -12,16 +12,14 @@ from models.cli import (
     Data,
     Device,
     Json,
+    OutCheckpoint,
     Seed,
-    checked_target,
 )
-
-OUT = typer.Option("--out", "-o", help="The checkpoint to write (.pth).", callback=checked_target)
 
 
 def requantize(
     checkpoint: CheckpointFile,
-    out: Annotated[Path, OUT],
+    out: OutCheckpoint,
     bits: BitsOption,
     data: Annotated[
         Path | None, typer.Option(help=f"{DATA}; without one, frames are synthesised.")

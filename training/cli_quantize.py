@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.cli import DATA, CheckpointFile, Device, Json, Seed, checked_target, torch_device
+from models.cli import DATA, CheckpointFile, Device, Json, OutCheckpoint, Seed, torch_device
 
 if TYPE_CHECKING:
     from training.data import RadioMLData, SyntheticData
@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 def quantize(
     checkpoint: CheckpointFile,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", help="The checkpoint to write (.pth).", callback=checked_target
-        ),
-    ],
+    out: OutCheckpoint,
     bits: Annotated[
         int, typer.Option(min=2, max=8, help="Bits of the activations between the blocks.")
     ] = 8,
