@@ -132,8 +132,8 @@ def classify(
     facts: dict[str, Any] = {
         "recording": str(recording),
         "type": opened.type,
-        "samples": opened.source.samples,
-        "rate": opened.source.rate if opened.rate_known else None,
+        "samples": opened.samples,
+        "rate": opened.rate if opened.rate_known else None,
         "centre": opened.centre,
         "network": name,
         "trained_on": trained_on,
@@ -159,7 +159,6 @@ def classify(
         each = list(zip(prepared, answers, strict=True))
         write_recording_report(report, recording.name, name, trained_on, opened, each, joined, done)
     unit = "s" if opened.rate_known else "samples"
-    scale = opened.source.rate if opened.rate_known else 1.0
     print_table(
         f"{recording}: the first {_SHOWN} of {len(joined)} runs"
         if len(joined) > _SHOWN
@@ -169,8 +168,8 @@ def classify(
             (
                 run.answer,
                 f"{run.centre:.6g}",
-                f"{run.sample / scale:.6g}",
-                f"{run.end / scale:.6g}",
+                f"{run.sample / opened.rate:.6g}",
+                f"{run.end / opened.rate:.6g}",
                 run.frames,
                 "-" if run.probability is None else f"{run.probability:.3f}",
             )

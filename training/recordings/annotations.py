@@ -84,7 +84,7 @@ def _new(recording: Recording, path: Path) -> dict[str, Any]:
     else:
         about |= {"core:datatype": "cf32_le", "core:metadata_only": True}
     if recording.rate_known:
-        about["core:sample_rate"] = source.rate
+        about["core:sample_rate"] = recording.rate
     if recording.centre is not None:
         capture["core:frequency"] = recording.centre
     return {"global": about, "captures": [capture], "annotations": []}

@@ -55,4 +55,4 @@ def open_recording(
     source: IQSource = RawFile(path, type_, samples, rate or 1.0)
     if type_.real:
         source = analytic(source)
-    return Recording(source, type_.name, None, rate is not None)
+    return Recording(source, type_.name, None, rate is not None, stored=2 if type_.real else 1)

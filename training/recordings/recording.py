@@ -51,6 +51,7 @@ class Recording:
         rate_known: False where the file has no rate and none was given: times are in samples then.
         row: samples of a row where the file holds separate frames, which no frame may cross.
         metadata: the SigMF metadata that came with it.
+        stored: samples of the file that one of `source` stands for: two where they are real.
     """
 
     source: IQSource
@@ -59,6 +60,17 @@ class Recording:
     rate_known: bool = True
     row: int | None = None
     metadata: dict | None = None
+    stored: int = 1
+
+    @property
+    def samples(self) -> int:
+        """Samples in the file."""
+        return self.source.samples * self.stored
+
+    @property
+    def rate(self) -> float:
+        """Samples of the file a second; 1 where that is not known."""
+        return self.source.rate * self.stored
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,12 @@ def write_recording_report(
         facts: what was done, for a table.
     """
     source = recording.source
-    rate = source.rate if recording.rate_known else 1.0
-    # Without a rate the picture is in cycles a sample.
-    halves = [min(each.source.rate / source.rate, 1.0) * rate / 2 for each, _ in channels]
+    rate, edge = recording.rate, source.rate / 2
+    halves = [min(each.source.rate / 2, edge) for each, _ in channels]
     drawn = waterfall(
         spectrogram(source),
-        source.samples / rate,
-        (-rate / 2, rate / 2),
+        recording.samples / rate,
+        (-edge, edge),
         [
             (each.centre - half, each.centre + half)
             for (each, _), half in zip(channels, halves, strict=True)

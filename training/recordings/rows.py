@@ -97,12 +97,11 @@ def make_rows(
 ) -> Iterator[Row]:
     """Yield the rows of some frames: positions are turned into those of the stored recording."""
     recording = prepared.recording
-    rate = recording.source.rate
-    ratio = rate / prepared.source.rate
+    ratio = recording.rate / prepared.source.rate
     count = round(prepared.length * ratio)
     for start, p, answer, probability in zip(starts, power, answers, probabilities, strict=True):
         sample = round(int(start) * ratio)
-        time = sample / rate if recording.rate_known else None
+        time = sample / recording.rate if recording.rate_known else None
         decibels = float(10 * np.log10(max(p, 1e-20)))
         yield Row(sample, count, time, prepared.centre, answer, probability, decibels)
 

@@ -127,7 +127,9 @@ def _recording(
     if type_.real:
         source = analytic(source)
         centre = None if centre is None else centre + source.rate / 2
-    return Recording(source, type_.name, centre, rate is not None, None, metadata)
+    return Recording(
+        source, type_.name, centre, rate is not None, None, metadata, 2 if type_.real else 1
+    )
 
 
 def _check_hash(expected: str | None, data: Path, offset: int, size: int, path: Path) -> None:

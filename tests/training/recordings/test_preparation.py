@@ -8,8 +8,10 @@ import pytest
 from models.errors import BadInput
 from training.recordings.emitters import Emitter, Plan, read_plan, render
 from training.recordings.estimate import estimate
+from training.recordings.formats import open_recording
 from training.recordings.prepared import Preparation, Prepared
 from training.recordings.recording import InMemory, Recording, Resampled, Shifted, resampled
+from training.recordings.rows import make_rows
 
 
 def tone(frequency: float, count: int = 40_000) -> np.ndarray:
@@ -59,6 +61,18 @@ def test_frames_have_unit_power_and_their_places() -> None:
     pairs = block.frames[0].astype(float)
     assert np.isclose(pairs[0].var() + pairs[1].var(), 1, atol=1e-3)
     assert pairs[0].mean() > 5  # the mean stays, as in RadioML's frames
+
+
+def test_rows_of_real_samples_are_where_the_file_has_them(tmp_path: Path) -> None:
+    np.cos(0.9 * np.arange(8192)).astype(np.float32).tofile(tmp_path / "x.bin")
+    opened = open_recording(tmp_path / "x.bin", "rf32", 1000.0)
+    assert (opened.samples, opened.rate, opened.source.samples) == (8192, 1000.0, 4096)
+    prepared = Prepared(opened, Preparation(), 1024)
+    (block,) = list(prepared)
+    rows = list(make_rows(prepared, block.starts, block.power, "abcd", [None] * 4))
+    assert [(row.sample, row.count, row.time) for row in rows] == [
+        (2048 * i, 2048, 2.048 * i) for i in range(4)
+    ]
 
 
 def test_gate_and_level_look_at_the_whole_file() -> None:
