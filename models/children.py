@@ -164,9 +164,14 @@ def workspace(
         keep = not isinstance(error, gone_after)
         raise
     finally:
-        if not keep:
+        try:
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:  # interrupted while it was being removed: remove it, then end
             shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
+            raise
+        finally:
+            os.close(held)
 
 
 def sweep(parent: Path, prefix: str) -> None:

@@ -1,6 +1,7 @@
 """Nothing that we start outlives us, and what a killed process left is swept."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,3 +124,18 @@ def test_a_workspace_stays_for_whoever_looks_for_the_cause(tmp_path):
     with pytest.raises(ValueError), children.workspace(tmp_path, "w-", ValueError):
         raise ValueError
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def test_a_workspace_that_is_interrupted_while_it_goes_is_gone(tmp_path, monkeypatch):
+    remove, interrupted = shutil.rmtree, []
+
+    def interrupt(path, **options):
+        if not interrupted:
+            interrupted.append(path)
+            raise SystemExit(143)
+        remove(path, **options)
+
+    monkeypatch.setattr("models.children.shutil.rmtree", interrupt)
+    with pytest.raises(SystemExit), children.workspace(tmp_path, "w-") as folder:
+        (folder / "file").touch()
+    assert interrupted and os.listdir(tmp_path) == []  # noqa: PTH208

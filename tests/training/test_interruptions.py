@@ -19,7 +19,7 @@ import torch
 from models import checkpoint as checkpoints
 from models.errors import BadInput
 from tests.conftest import mounted
-from tests.tiny import TINY, ready
+from tests.tiny import TINY, ready, weights_cost
 from training import prune_run, quantize
 from training.data import RadioMLData
 from training.module import Recipe
@@ -39,17 +39,11 @@ MADE = {
 }
 
 
-def cost(checkpoint) -> dict:
-    """Stand in for the official one, which exports each network."""
-    count = sum(int((value != 0).sum()) for value in checkpoint.network.state_dict().values())
-    return dict.fromkeys(("score", "bit_ops", "weight_bits", "nonzero_weights"), count)
-
-
 def work(kind: str, data: Path, start: Path, out: Path) -> None:
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # as in a process of the command line
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs of some shells
-    prune_run.inference_cost = quantize.inference_cost = cost
+    prune_run.inference_cost = quantize.inference_cost = weights_cost
     source = RadioMLData(data, 64, min_snr=0, workers=1, seed=1)
     options = {"progress": False, "accelerator": "cpu", "batches_per_epoch": 4}
     try:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from models.cost import Cost
 from models.errors import BadInput, CheckFailed
 from tests.conftest import ROOT
+from tests.tiny import weights_cost
 from training.main import DATA_FILE, parser, run
-from training.module import prunable
 from training.synthesis import write_dataset
 
 # ../shared/facts/reference.md, "main.py flags of the original"
@@ -51,7 +50,7 @@ def folder(tmp_path_factory) -> Path:
 def test_train_then_prune_then_test(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # Exporting each iteration to count it takes minutes; test_prune.py does.
-    monkeypatch.setattr("training.prune_run.inference_cost", weights_only_cost)
+    monkeypatch.setattr("training.prune_run.inference_cost", weights_cost)
     common = ["--dset_path", str(folder), "--gpu_num", "-1", "--bsize", "64", "--nbits", "6"]
     run([*common, "--action", "1", "--eps", "2", "--t0", "1"])
     assert (tmp_path / "result" / "submission_unpruned.pth").is_file()
@@ -77,11 +76,6 @@ def test_train_then_prune_then_test(folder, tmp_path, monkeypatch, capsys):
     assert shown.count(" dB: ") == 26
     counted = int(re.search(r"nonzero weights (\d+)", shown)[1])
     assert 0 < counted <= weights[1]  # what is left may still round to zero
-
-
-def weights_only_cost(checkpoint):
-    count = sum(int((w != 0).sum()) for _, w in prunable(checkpoint.network))
-    return Cost(count, count, count, count, count, (), ())
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import torch
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.config import NetConfig
-from models.cost import Cost, LayerCost, inference_cost
+from models.cost import inference_cost
 from models.errors import BadInput
 from models.export import to_qonnx
-from tests.tiny import TINY, ready
+from tests.tiny import TINY, ready, weights_cost
 from training.data import SyntheticData
 from training.module import Recipe, prunable
 from training.plans import Feedback, FixedSteps, Row, Towards, repeated
@@ -32,18 +32,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def cheap_cost(monkeypatch):
     """Count weights instead of exporting each checkpoint, where only the run matters."""
-
-    def cost(checkpoint: Checkpoint) -> Cost:
-        counts = {name: int((w != 0).sum()) for name, w in prunable(checkpoint.network)}
-        layers = tuple(
-            LayerCost(name.replace("weight", "Conv"), "Conv", *[count] * 5)
-            for name, count in counts.items()
-        )
-        return Cost(*[sum(counts.values())] * 5, layers, ())
-
-    monkeypatch.setattr("training.prune_run.inference_cost", cost)
-    monkeypatch.setattr("training.prune.inference_cost", cost)
-    monkeypatch.setattr("training.plans.inference_cost", cost)
+    monkeypatch.setattr("training.prune_run.inference_cost", weights_cost)
+    monkeypatch.setattr("training.prune.inference_cost", weights_cost)
+    monkeypatch.setattr("training.plans.inference_cost", weights_cost)
 
 
 def fresh(config: NetConfig) -> Checkpoint:
