@@ -32,6 +32,7 @@ ESTIMATE_STEPS = (
     "step_minimize_bit_width_initial",
     "step_create_dataflow_partition",
     "build.rtl.specialize.step_specialize_for_rtl",
+    "build.steps.line_rate.step_line_rate",
     "build.steps.search_folding.step_search_folding",
     "step_apply_folding_config",
     "step_minimize_bit_width",

@@ -28,6 +28,7 @@ from qonnx.custom_op.registry import getCustomOp
 from build.boards import Board
 from build.resources import node_resources
 from build.rtl.kernels import WidthConverter
+from build.rtl.window_ops import PaddedWindow_rtl
 from models.errors import BadInput
 
 COUNTED = ("LUT", "DSP", "BRAM_18K")
@@ -123,6 +124,8 @@ def foldings(node: HWCustomOp) -> Iterator[Attributes]:
             yield {"PE": channels, "SIMD": math.prod(node.get_nodeattr("Kernel"))}
     elif isinstance(node, Pool):
         yield from ({"PE": pe} for pe in divisors(node.get_nodeattr("Channels")))
+    elif isinstance(node, PaddedWindow_rtl):
+        yield {}
     elif isinstance(node, ConvolutionInputGenerator):
         channels = node.get_nodeattr("IFMChannels")
         yield from ({"SIMD": simd, "parallel_window": 0} for simd in divisors(channels))
@@ -186,7 +189,12 @@ def _options(members: Sequence[HWCustomOp], board: Board) -> Iterator[Option]:
         settings = [choice]
         if len(members) == 2:
             window = int(choice.get("SIMD", 1) > 1)
-            settings.insert(0, {"SIMD": choice["PE"], "parallel_window": window})
+            if not isinstance(members[0], PaddedWindow_rtl):
+                settings.insert(0, {"SIMD": choice["PE"], "parallel_window": window})
+            elif window:
+                settings.insert(0, {})
+            else:
+                continue
         for member, setting in zip(members, settings, strict=True):
             _set(member, setting)
         amounts = [node_resources(member, board) for member in members]

@@ -19,6 +19,7 @@ from build.rtl.ops import (
     StreamingDataWidthConverter_rtl,
     VVAU_rtl,
 )
+from build.rtl.window_ops import PaddedWindow_rtl, PositionMax_rtl
 
 KERNEL_OPS: dict[str, tuple[type[KernelOp], ...]] = {
     "VVAU": (VVAU_rtl,),
@@ -32,10 +33,13 @@ KERNEL_OPS: dict[str, tuple[type[KernelOp], ...]] = {
 }
 """FINN's abstract op -> the ops of our kernels that may do it."""
 
+OWN_OPS: tuple[type[KernelOp], ...] = (PaddedWindow_rtl, PositionMax_rtl)
+"""Ops that a step of ours puts in place of several of FINN's."""
+
 
 def register() -> None:
     """Make FINN and QONNX find the kernels' ops; repeating it does no harm."""
-    for ops in KERNEL_OPS.values():
+    for ops in (*KERNEL_OPS.values(), OWN_OPS):
         for op in ops:
             rtl_variants.custom_op[op.__name__] = op
             add_op_to_domain(RTL_DOMAIN, op)

@@ -20,6 +20,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 
+from build.rtl.window_ops import PaddedWindow_rtl
+
 PIPELINE = 32
 """Clocks, more than any node's registers take from its last operand to its result."""
 
@@ -76,6 +78,10 @@ def _given(operator: HWCustomOp, times: np.ndarray) -> np.ndarray:
         image = times.reshape(operator.get_nodeattr("ImgDim"))
         padded = np.pad(image, [(top, bottom), (left, right)], mode="edge").reshape(-1)
         return np.maximum.accumulate(padded)
+    if isinstance(operator, PaddedWindow_rtl):
+        kernel = operator.kernel()
+        last = kernel.lead + np.arange(kernel.positions) * kernel.stride
+        return times[np.minimum(last, kernel.length - 1)]
     if isinstance(operator, ConvolutionInputGenerator):
         names = ("OFMDim", "Stride", "ConvKernelDim", "Dilation")
         rows, columns = (

@@ -15,6 +15,7 @@ from build.rtl.kernels import (
     WidthConverter,
     WindowMax,
 )
+from build.rtl.windows import PaddedWindow, PositionMax
 from tests.build.kernel_bench import random_words, simulate
 
 
@@ -67,6 +68,20 @@ KERNELS: dict[str, Kernel] = {
     "concat_two": concat((2, 3), (4, True), (3, False), lanes=1),
     "concat_lanes": concat((4, 8, 2), (3, True), (5, True), (2, False), lanes=2),
     "concat_one_word": concat((3, 3), (3, False), (4, False), lanes=3),
+    "padded_same": PaddedWindow(2, 9, 1, 1, 3, 1, 1, 8, True),
+    "padded_one_side": PaddedWindow(3, 7, 0, 2, 3, 1, 1, 4, False),
+    "padded_in_front": PaddedWindow(1, 7, 3, 0, 4, 1, 1, 5, True),
+    "padded_more_windows": PaddedWindow(2, 6, 2, 2, 3, 1, 1, 3, True),
+    "padded_strided": PaddedWindow(2, 17, 2, 2, 8, 4, 1, 6, True),
+    "padded_gap": PaddedWindow(2, 10, 2, 1, 2, 3, 2, 4, True),
+    "padded_short": PaddedWindow(2, 2, 2, 2, 5, 1, 1, 4, True),
+    "padded_one": PaddedWindow(2, 1, 1, 1, 3, 1, 1, 4, False),
+    "pairs": PositionMax(4, 2, 8, 4, 4, False),
+    "pairs_folded": PositionMax(6, 2, 6, 2, 7, True),
+    "threes_and_two": PositionMax(6, 3, 8, 1, 4, True),
+    "all_and_none": PositionMax(2, 4, 4, 1, 3, False),
+    "each_for_itself": PositionMax(4, 1, 3, 2, 5, True),
+    "pair_and_one": PositionMax(2, 2, 3, 2, 5, True),
     "mul_fold": ChannelMul(24, 2, 3, 14, True, 6, False, 20, True),
     "mul_unsigned": ChannelMul(4, 2, 4, 6, False, 5, False, 11, False),
     "mul_signed": ChannelMul(4, 2, 1, 6, True, 5, True, 11, True),
@@ -150,6 +165,17 @@ def divisors(draw, number):
 
 
 @st.composite
+def padded_windows(draw, bits):
+    channels, taps, dilation, stride = draw(
+        st.tuples(st.integers(1, 4), st.integers(2, 7), st.integers(1, 3), st.integers(1, 4))
+    )
+    reach = (taps - 1) * dilation
+    before, after = draw(st.integers(0, reach)), draw(st.integers(0, reach))
+    length = max(1, reach + 1 - before - after) + draw(st.integers(0, 20))
+    return PaddedWindow(channels, length, before, after, taps, stride, dilation, bits, True)
+
+
+@st.composite
 def random_kernels(draw):
     kernels = {}
     bits, flag, small = st.integers(1, 12), st.booleans(), st.integers(1, 12)
@@ -178,6 +204,10 @@ def random_kernels(draw):
         left, right = Stream(pe, a, draw(flag)), Stream(pe, c, draw(flag))
         kernels[f"sum_{i}"] = StreamAdd(left, right, positions, max(a, c) + 2, True)
         kernels[f"fork_{i}"] = StreamFork(left, positions, draw(st.integers(2, 4)))
+        kernels[f"positions_{i}"] = PositionMax(
+            channels, taps, taps + draw(small), pe, draw(bits), draw(flag)
+        )
+        kernels[f"padded_{i}"] = draw(padded_windows(a))
         types = draw(st.lists(st.tuples(bits, flag), min_size=2, max_size=4))
         folds = tuple(pe * draw(st.integers(1, 3)) for _ in types)
         kernels[f"concat_{i}"] = concat(folds, *types, lanes=pe)
@@ -228,6 +258,11 @@ def test_wrapper_names_the_ports_that_finn_stitches():
         lambda: Argmax(24, 4, 4, True, 4),
         lambda: WidthConverter(24, 4, True, 5, 8),
         lambda: StreamAdd(Stream(2, 4, True), Stream(1, 4, True), 3, 5, True),
+        lambda: PaddedWindow(2, 9, 3, 1, 3, 1, 1, 8, True),
+        lambda: PaddedWindow(2, 2, 0, 0, 3, 1, 1, 8, True),
+        lambda: PaddedWindow(2, 9, 0, 0, 1, 1, 1, 8, True),
+        lambda: PositionMax(4, 3, 2, 2, 4, True),
+        lambda: PositionMax(4, 2, 4, 3, 4, True),
         lambda: concat((3, 4), (4, True), (4, True), lanes=2),
     ],
 )
