@@ -27,6 +27,10 @@ from models.errors import BadInput, CheckFailed
 from models.files import atomic, sha256, writable_folder, write_text
 
 HARNESS = Path(__file__).parent / "harness.cpp"
+BUS_HARNESS = tuple(
+    HARNESS.with_name(name) for name in ("system.cpp", "axi_memory.h", "axi_rules.h")
+)
+"""Drives designs with buses; see `build.simulation.system`."""
 
 # -O1 and the small output files: 20-45 s for a whole network instead of minutes, and no slower to
 # run. The wheel's verilated.mk is unconfigured; without CFG_CXXFLAGS_PCH_I larger builds fail on
@@ -55,17 +59,27 @@ class Port:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """A top module with ports ap_clk, ap_rst_n and AXI streams, and all its sources."""
+    """A top module with ports ap_clk, ap_rst_n and AXI streams, and all its sources.
+
+    With `buses`, ports are `<bus>_<signal>`, and all its streams are inside.
+    """
 
     top: str
     sources: Mapping[str, str]  # file name -> text, in the order of compilation
     ports: Sequence[Port]
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)  # name -> 32-bit wire
+    buses: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # -> signals
+
+    @property
+    def harness(self) -> dict[str, str]:
+        """What drives it: file name -> text of C++, the first to be compiled."""
+        return {file.name: file.read_text() for file in (BUS_HARNESS if self.buses else (HARNESS,))}
 
     def __post_init__(self) -> None:
         """Check what goes into C++ as it is, and into Verilator's arguments."""
         names = [self.top, *(port.name for port in self.ports)]
         names += [*self.values.keys(), *self.values.values()]
+        names += [f"{bus}_{signal}" for bus, signals in self.buses.items() for signal in signals]
         try:
             for name in names:
                 Identifier.parse(name)
@@ -134,7 +148,16 @@ def _ports_header(design: Design) -> str:
         )
     for name, wire in design.values.items():
         lines.append(f'  values.push_back({{"{name}", (IData*)&{inner}{wire}}});')
-    return "\n".join([*lines, "}", ""])
+    lines.append("}")
+    if design.buses:
+        lines += ["template <class B>", "void bind_buses(MODEL& top, std::vector<B>& buses) {"]
+    for bus, signals in design.buses.items():
+        lines.append(f'  buses.emplace_back(); buses.back().name = "{bus}";')
+        for signal in signals:
+            at = f"top.{bus}_{signal}"
+            lines.append(f'  buses.back().add("{signal}", &{at}, sizeof {at});')
+    lines += ["}"] if design.buses else []
+    return "\n".join([*lines, ""])
 
 
 def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
@@ -152,7 +175,7 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
                 f"simulation needs {tool}; install it (Debian: apt-get install {package})"
             )
     flags = [*VERILATOR_FLAGS, *(["--trace-fst", "-CFLAGS", "-DWAVES"] if waves else [])]
-    header, harness = _ports_header(design), HARNESS.read_text()
+    header, harness = _ports_header(design), "".join(design.harness.values())
     compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True).stdout
     identity = [
         header,
@@ -193,10 +216,12 @@ def _compile(
         for file, text in design.sources.items():
             (work / file).write_text(text)
         (work / "ports.h").write_text(header)
-        (work / "harness.cpp").write_text(HARNESS.read_text())
+        for file, text in design.harness.items():
+            (work / file).write_text(text)
         command += ["--top-module", design.top, "--Mdir", "obj", "-o", "simulation"]
         command += ["-CFLAGS", f"-I{work}"]
-        command += [file for file in design.sources if not file.endswith(".svh")] + ["harness.cpp"]
+        command += [file for file in design.sources if not file.endswith(".svh")]
+        command.append(next(iter(design.harness)))
         done = children.run(command, work, environment)
         log = done.stdout + done.stderr
         if done.returncode != 0:
