@@ -245,6 +245,7 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
             (work / file).write_text(text)
         for file, data in files.items():
             (work / file).write_bytes(data)
+        before = shutil.disk_usage(work).free
         # Yosys in WASM sees nothing outside its working directory.
         command = [sys.executable, "-c", _RUN, "-q", "-s", "run.ys"]
         done = run(command, work, {**os.environ, "TMPDIR": str(work)})
@@ -255,11 +256,14 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
             )
         if done.returncode != 0 or not (work / "stat.json").exists():
             log = done.stdout + done.stderr
-            if not log and shutil.disk_usage(work).free < LITTLE:
-                # Where it cannot write it ends without a word, and its temporary files are gone.
+            # Where it cannot write it ends without a word, and its temporary files are gone; the
+            # room they took is free again, and that of others that ended beside it.
+            if not log and min(before, shutil.disk_usage(work).free) < LITTLE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(kept.parent))
             write_text(kept, log)
-            said = [line for line in log.splitlines() if "rror" in line] or ["no message"]
+            said = [line for line in log.splitlines() if "rror" in line] or [
+                "no message; is there too little room on the disk or in memory?"
+            ]
             raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")
         facts = json.loads((work / "stat.json").read_text())["design"]
         found = {"cells": facts["num_cells_by_type"]}

@@ -189,9 +189,12 @@ def sweep(parent: Path, prefix: str) -> None:
 def _locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # a sweeper came between, here or below
+            continue
         with contextlib.suppress(OSError):  # a file system without locks has no sweeping either
             fcntl.flock(held, fcntl.LOCK_EX)
-        if folder.is_dir():  # else a sweeper came between
+        if folder.is_dir():
             return folder, held
         os.close(held)

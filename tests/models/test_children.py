@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -139,3 +140,35 @@ def test_a_workspace_that_is_interrupted_while_it_goes_is_gone(tmp_path, monkeyp
     with pytest.raises(SystemExit), children.workspace(tmp_path, "w-") as folder:
         (folder / "file").touch()
     assert interrupted and os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_workspace_that_is_swept_before_it_is_locked_is_made_again(opened, tmp_path, monkeypatch):
+    """As when two threads begin at once, and one takes the other's folder for a dead owner's."""
+    swept = []
+
+    def sweep_once(folder):
+        if not swept:
+            swept.append(folder)
+            folder.rmdir()
+
+    if opened:
+        lock = children.fcntl.flock
+
+        def late(held, how):
+            sweep_once(Path(os.readlink(f"/proc/self/fd/{held}")))  # noqa: PTH115
+            lock(held, how)
+
+        monkeypatch.setattr("models.children.fcntl.flock", late)
+    else:
+        make = tempfile.mkdtemp
+
+        def soon_gone(**options):
+            folder = make(**options)
+            sweep_once(Path(folder))
+            return folder
+
+        monkeypatch.setattr("models.children.tempfile.mkdtemp", soon_gone)
+    with children.workspace(tmp_path, "w-") as folder:
+        assert swept and folder.is_dir() and folder != swept[0]
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
