@@ -256,14 +256,13 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
             )
         if done.returncode != 0 or not (work / "stat.json").exists():
             log = done.stdout + done.stderr
-            # Where it cannot write it ends without a word, and its temporary files are gone; the
-            # room they took is free again, and that of others that ended beside it.
-            if not log and min(before, shutil.disk_usage(work).free) < LITTLE:
+            said = re.findall(r"^.*\berror: .*$", log, re.MULTILINE | re.IGNORECASE)
+            # Where it cannot write it traps or ends without an error, and its temporary files are
+            # gone: the room they took is free again, and that of others that ended beside it.
+            if not said and min(before, shutil.disk_usage(work).free) < LITTLE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(kept.parent))
             write_text(kept, log)
-            said = [line for line in log.splitlines() if "rror" in line] or [
-                "no message; is there too little room on the disk or in memory?"
-            ]
+            said += ["no error; is there too little room on the disk or in memory?"]
             raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")
         facts = json.loads((work / "stat.json").read_text())["design"]
         found = {"cells": facts["num_cells_by_type"]}
