@@ -8,6 +8,7 @@ from models.config import FRAME_LENGTH
 from models.console import print_table
 from models.cost import Cost, inference_cost
 from models.errors import BadInput
+from models.published import HARDWARE
 
 if TYPE_CHECKING:
     from build.finn_config import Request
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 KINDS = ("LUT", "DSP", "BRAM_18K", "URAM")
 DENSE, SPARSE = "dense", "sparse"
-EXAMPLE = ("FINN's VGG10 example (w4a4, 32 filters) on ZCU104 at 250 MHz", 230_000, 90_000)
-"""The published one that every accelerator of this network family is beside: its frames/s, LUT."""
+EXAMPLE = HARDWARE[0]
+"""The published one that every accelerator of this network family is beside."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ class AgainstExample:
 
 def against_example(fps: float, luts: int | None) -> AgainstExample:
     """Return an accelerator's rate and its LUTs, where they are known, beside the example's."""
-    name, their_fps, their_luts = EXAMPLE
-    ratio = None if luts is None else luts / their_luts
-    return AgainstExample(name, their_fps, their_luts, fps / their_fps, ratio)
+    assert EXAMPLE.luts is not None
+    ratio = None if luts is None else luts / EXAMPLE.luts
+    return AgainstExample(EXAMPLE.name, EXAMPLE.fps, EXAMPLE.luts, fps / EXAMPLE.fps, ratio)
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def head(source: "Source", request: "Request", style: str) -> dict[str, Any]:
 
 
 def show(report: BuildReport, layers: bool = False) -> None:
-    """Print a report as a table on stdout, and with `layers` those of a dense build as another."""
+    """Print a report as a table on stdout, and with `layers` those as another."""
     pace, example, checked = report.performance, report.comparison, report.verification
     rows = [
         ("frames/s", f"{pace.fps:,.0f} at {pace.clock_mhz:g} MHz"),
@@ -249,6 +250,15 @@ def show(report: BuildReport, layers: bool = False) -> None:
     rows.append(("HLS nodes", ", ".join(report.hls_nodes) or "none"))
     title = f"{report.network} on {report.board}, {report.style} (estimates)"
     print_table(title, ("fact", "value"), rows)
+    if layers and isinstance(report, SparseReport):
+        print_table(
+            "layers",
+            ("layer", "operator", "channels", "positions", "bits"),
+            (
+                [row.name, row.operator, row.channels, row.positions, row.bits]
+                for row in report.layers
+            ),
+        )
     if layers and isinstance(report, DenseReport):
         print_table(
             "layers",

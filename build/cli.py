@@ -32,11 +32,17 @@ def build(
         str, typer.Option(help="See `aaronnet boards`.", autocompletion=complete_board)
     ] = "ZCU104",
     style: Annotated[
-        str,
-        typer.Option(help="dense: FINN+'s multipliers; sparse: adders for each nonzero weight."),
-    ] = "dense",
+        str | None,
+        typer.Option(
+            help="dense: FINN+'s multipliers; sparse: adders for each nonzero weight. By default "
+            "sparse where it fits and is at least as fast, or what the other options need."
+        ),
+    ] = None,
     to: Annotated[
-        str, typer.Option(help="How far: estimate, hdl, stitched or bitfile.")
+        str,
+        typer.Option(
+            help="How far: estimate, hdl, stitched or bitfile; a sparse build always writes HDL."
+        ),
     ] = "estimate",
     fps: Annotated[
         float | None, typer.Option(help="Frames/s to reach with the least resources.")
@@ -48,8 +54,8 @@ def build(
     clocks: Annotated[
         str | None,
         typer.Option(
-            help="Of a frame, with --style sparse: by default the least; more save area. auto: the "
-            "least that leave 30 % of the board's LUTs, by an estimate."
+            help="Of a frame, of a sparse build: with --style sparse by default the least; more "
+            "save area. auto: the least that leave 30 % of the board free, by an estimate."
         ),
     ] = None,
     logits: Annotated[
@@ -68,40 +74,52 @@ def build(
     ] = False,
     json: Json = None,
 ) -> None:
-    """Build an accelerator for a board with FINN+, every step verified against the network.
+    """Build an accelerator for a board, every step verified against the network.
 
-    Without --fps and --folding it gets the fastest folding up to one sample a clock that leaves
-    30 % of the board free.
+    A dense build without --fps and --folding gets the fastest folding up to one sample a clock
+    that leaves 30 % of the board free.
     """
     from build import flow
-    from build.build_report import show
+    from build.build_report import DENSE, SPARSE, show
+    from build.source import Source
+    from build.style import by_options, choose
     from models.errors import BadInput
     from models.files import check_target, write_json
 
     check_target(json)
-    if style not in ("dense", "sparse"):
+    if style not in (None, DENSE, SPARSE):
         raise BadInput(f"unknown style {style!r}; choose dense or sparse")
+    dense = {"--fps": fps is not None, "--folding": folding is not None, "--logits": logits}
+    dense |= {"--size-fifos": size_fifos, f"--to {to}": to not in SPARSE_TO}
+    only_dense = [option for option, value in dense.items() if value]
+    if style == SPARSE and only_dense:
+        raise BadInput(
+            f"{', '.join(only_dense)} and --style sparse do not go together: its rate is "
+            "--clocks, it ends in the class and always writes its HDL"
+        )
+    if style == DENSE and clocks is not None:
+        raise BadInput("--clocks goes with --style sparse; a dense build takes --fps or --folding")
+    if clocks not in (None, "auto") and not clocks.isdecimal():
+        raise BadInput(f"--clocks takes a number of clocks a frame or auto, not {clocks!r}")
+    given: str | Source = network
+    if style is None:
+        choice = by_options(only_dense, ["--clocks"] if clocks is not None else [])
+        if choice is None:
+            given, choice = choose(network, board, _verbose())
+        style = choice.style
+        if choice.clocks is not None:
+            clocks = str(choice.clocks)
+        print(choice)
     result: flow.BuildResult
-    if style == "sparse":
-        dense = {"--fps": fps, "--folding": folding, "--logits": logits}
-        dense |= {"--size-fifos": size_fifos, "--layers": layers, "--to": to not in SPARSE_TO}
-        if given := [option for option, value in dense.items() if value]:
-            raise BadInput(
-                f"{', '.join(given)} and --style sparse do not go together: its rate is "
-                "--clocks, it ends in the class and always writes its HDL"
-            )
-        if clocks not in (None, "auto") and not clocks.isdecimal():
-            raise BadInput(f"--clocks takes a number of clocks a frame or auto, not {clocks!r}")
+    if style == SPARSE:
         from build.sparse.sparse_build import build_sparse
 
         result = build_sparse(
-            network, board, out, clock=clock, clocks=clocks, frames=data, verbose=_verbose()
+            given, board, out, clock=clock, clocks=clocks, frames=data, verbose=_verbose()
         )
-    elif clocks is not None:
-        raise BadInput("--clocks goes with --style sparse; a dense build takes --fps or --folding")
     else:
         result = flow.build(
-            network,
+            given,
             board,
             out,
             to=to,

@@ -139,7 +139,7 @@ def synth(
     What it finds goes into FOLDER/report.json too.
     """
     from build.finished import open_build, record
-    from build.yosys import KINDS, synthesise_build
+    from build.yosys import KINDS, family_of, synthesise_build
     from models.console import Bar, print_table
     from models.errors import BadInput
     from models.files import write_json
@@ -147,8 +147,7 @@ def synth(
     if processes is not None and processes < 1:
         raise BadInput("--processes must be at least 1")
     opened = open_build(folder)
-    if family is None:
-        family = "xc7" if opened.report.part.startswith("xc7") else "xcup"
+    family = family or family_of(opened.report.part)
     with Bar("synthesise") as progress:
         if opened.sparse:
             from build.sparse.sparse_sim import synthesise_sparse

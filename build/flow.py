@@ -60,7 +60,7 @@ class BuildResult(Generic[R]):
 
 
 def build(
-    given: str | Path | Checkpoint,
+    given: str | Path | Checkpoint | Source,
     board: str,
     out: str | Path,
     *,
@@ -77,7 +77,7 @@ def build(
     """Build an accelerator and verify every step.
 
     Args:
-        given: a checkpoint, its file (.pth), or a QONNX file (.onnx).
+        given: a checkpoint, its file (.pth), a QONNX file (.onnx), or one of them opened.
         board: a name that `build.boards` lists.
         out: folder for everything. A former build there is replaced in the end; until then, and if
             this one fails, it stays. Other files there stay in any case.

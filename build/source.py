@@ -65,17 +65,19 @@ def task_of(model: ModelWrapper) -> Task:
     return Task(channels, length, classes, step * low, step * high)
 
 
-def open_source(given: str | Path | Checkpoint, integers: bool = False) -> Source:
+def open_source(given: str | Path | Checkpoint | Source, integers: bool = False) -> Source:
     """Return the model of a checkpoint, a checkpoint file (.pth) or a QONNX file (.onnx).
 
     Args:
-        given: one of them.
+        given: one of them, or what was opened before.
         integers: write a foreign network in integers, where it is a straight line
             (`build.integers`).
 
     Raises:
         BadInput: it is unusable, or has activations that are not quantized.
     """
+    if isinstance(given, Source):
+        return given
     if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
         return _foreign(Path(given), integers)
     opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)

@@ -64,6 +64,11 @@ endmodule
 """
 
 
+def family_of(part: str) -> str:
+    """Return the family, one of FAMILIES, that a part is counted as."""
+    return "xc7" if part.startswith("xc7") else "xcup"
+
+
 def unit_texts(accelerator: "Accelerator", node: str) -> dict[str, str]:
     """Return the sources of a node stitched alone as Yosys can read them, the node's name gone."""
     texts = {}

@@ -47,6 +47,41 @@ class Entrant:
     score: float
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """A published accelerator for the 24 classes; None: not published.
+
+    Attributes:
+        name: the network and the board.
+        source: who says so.
+        fps: frames of 1024 samples a second.
+        luts: about.
+        latency_us: microseconds.
+        accuracy: over all SNRs.
+    """
+
+    name: str
+    source: str
+    fps: int
+    luts: int | None
+    latency_us: float | None
+    accuracy: float
+
+
+HARDWARE = (
+    Hardware(
+        "FINN's VGG10 example (w4a4, 32 filters) on ZCU104 at 250 MHz",
+        "AMD/Xilinx, finn-examples",
+        *(230_000, 90_000, None, 0.559),
+    ),
+    Hardware(
+        "ternary VGG on ZCU111",
+        "S. Tridgell et al., Real-time Automatic Modulation Classification using RFSoC (2020)",
+        *(488_000, None, 8.0, 0.445),
+    ),
+)
+"""What accelerators of this task are beside."""
+
 FIELD = (
     Entrant("BacalhauNet", 0.56241, 0.016211),
     Entrant("Feedback-Magnitude-Pruning", 0.5625, 0.0419),

@@ -57,7 +57,14 @@ ROOMS = {
     "build.rtl": {"models", "build"},
     "build.simulation": {"deploy.board", "models", "training.synthesis", "build", "build.rtl"},
     "build.steps": {"models", "build", "build.rtl", "build.simulation"},
-    "build.sparse": {"models", "build", "build.rtl", "build.simulation", "build.steps"},
+    "build.sparse": {
+        "models",
+        "build",
+        "build.integers",
+        "build.rtl",
+        "build.simulation",
+        "build.steps",
+    },
     "deploy": {
         "models",
         "training.recordings",
@@ -76,6 +83,7 @@ ROOMS = {
         "training.synthesis",
         "build",
         "build.simulation",
+        "build.sparse",
     },
     "": {"models", "training", "build", "deploy"},  # aaronnet.py
 }

@@ -4,7 +4,9 @@ Where the dense way streams weights past multipliers, here every weight is wirin
 zero costs nothing. A reader walks the files in this order:
 
 network.py    the integer network: layers, what they compute, the range of every value
-from_graph.py made from the exported QONNX graph, quantizers exact
+known.py      which of them there is hardware for
+from_graph.py made from the exported QONNX graph, quantizers exact; from_integers.py: what a foreign
+              network, written in integers, has beside
 fold.py       without what is constant or unused
 compose.py    with single taps and their quantizers as one staircase
 adders.py     each matrix as adders that rows share

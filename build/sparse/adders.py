@@ -10,6 +10,7 @@ row is summed up as a shallow tree.
 import heapq
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -89,8 +90,14 @@ def digits(value: int) -> list[tuple[int, int]]:
 
 
 def adder_graph(matrix: np.ndarray) -> AdderGraph:
-    """Return adders for an integer matrix (outputs, inputs)."""
-    return _Search(matrix).graph()
+    """Return adders for an integer matrix (outputs, inputs); of one asked for before, the same."""
+    return _searched(matrix.astype(np.int64).tobytes(), matrix.shape)
+
+
+@lru_cache(maxsize=64)
+def _searched(matrix: bytes, shape: tuple[int, int]) -> AdderGraph:
+    """Return the adders of a matrix, given as bytes; estimate, hardware and checks ask."""
+    return _Search(np.frombuffer(matrix, np.int64).reshape(shape)).graph()
 
 
 class _Search:

@@ -19,6 +19,7 @@ from build.sparse.emit_dense import dense_module, rows_of
 from build.sparse.emit_lookup import requantize_module
 from build.sparse.emit_serial import lag, serial_module
 from build.sparse.emit_shared import shared_module
+from build.sparse.known import CLASS_BITS, check_known
 from build.sparse.network import (
     ArgMax,
     Layer,
@@ -37,8 +38,6 @@ from models.errors import BadInput
 FIXED = ("source", "frame_window", "window", "pool", "digit_adder", "argmax", "sink")
 ROOM = 16
 """Classes that the end of the pipeline holds; more frames than that are never on their way."""
-
-CLASS_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,11 @@ class _Top:
     adders: int = 0
     units: list[Unit] = field(default_factory=list)
 
+    def fixed(self, name: str) -> None:
+        """Add the source of a module that needs no generation."""
+        file = f"sparse_{name}.sv"
+        self.sources[file] = (Path(__file__).parent / file).read_text()
+
     def stream(self, name: str, tensor: Tensor, bits: int, signed: bool, wires: str) -> None:
         """Add a layer's result: a stream that the simulation records."""
         stream = Stream(tensor.channels, bits, signed)
@@ -140,22 +144,16 @@ def compile_network(network: Network, clocks: int | None = None) -> Sparse:
     Raises:
         BadInput: a layer is none of those that sparse hardware computes, or `clocks` too few.
     """
+    check_known(network)
     first = network.layers[0]
-    if not isinstance(first, Linear) or network.tensors[1].positions == 1:
-        raise BadInput("sparse hardware starts with a convolution over the frame")
+    assert isinstance(first, Linear)
     samples = first.stride
-    if any(size % samples for size in (network.length, first.taps, first.padding)):
-        raise BadInput(
-            f"{first.name}: the frame, the window and the padding must be whole multiples of the "
-            f"stride {samples} for sparse hardware"
-        )
     words = network.length // samples
     clocks = words + 1 if clocks is None else clocks
     check_clocks(clocks, words)
     top = _Top(network, clocks)
     for name in FIXED:
-        file = f"sparse_{name}.sv"
-        top.sources[file] = (Path(__file__).parent / file).read_text()
+        top.fixed(name)
     bits = network.tensors[0].bits
     source = Stream(samples * network.channels, bits, network.tensors[0].signed)
     top.links.append(
@@ -167,7 +165,7 @@ def compile_network(network: Network, clocks: int | None = None) -> Sparse:
     for index, layer in enumerate(network.layers):
         before, after = network.tensors[index], network.tensors[index + 1]
         following = network.layers[index + 1 : index + 2]
-        if isinstance(layer, Linear) and before.positions == 1:
+        if isinstance(layer, Linear) and after.positions == 1:
             _dense(top, layer, following[0], index)
         elif isinstance(layer, Linear):
             _convolution(top, layer, before, after, spacing[index], first=index == 0)
@@ -206,8 +204,6 @@ def _begin(top: _Top, first: Linear, words: int, source: Stream, pause: int) -> 
     """Add the source of frames and the windows of the first convolution."""
     taps, before = first.taps // first.stride, first.padding // first.stride
     bits, ahead = source.used_bits, words_ahead(top.network)
-    if before >= taps:
-        raise BadInput(f"{first.name}: the padding must be smaller than the window")
     top.body.append(f"\twire [{bits - 1}:0] source_data; wire source_step, source_first, taken;")
     top.place(
         "sparse_source",
@@ -257,14 +253,6 @@ def _convolution(
                 SPACING=spacing,
             )
             top.times = np.append(top.times[1:], top.times[-1] + spacing) + 1
-    elif not first and (layer.taps, layer.padding, layer.stride) != (1, 0, 1):
-        raise BadInput(
-            f"{layer.name}: behind the first layer sparse hardware has windows of one position, or "
-            f"of three padded by one, at stride 1, not {layer.taps} padded by {layer.padding} at "
-            f"stride {layer.stride}"
-        )
-    if layer.bias.any():
-        raise BadInput(f"{layer.name}: sparse hardware wants a quantizer behind a convolution")
     graph = adder_graph(layer.matrix)
     largest = int(max(-after.low.min(), after.high.max()))
     bits = max(bits_of(-largest, largest), 1)
@@ -314,14 +302,22 @@ def _requantize(
 
 
 def _dense(top: _Top, layer: Linear, following: object, index: int) -> None:
-    """Add a dense layer, with the quantizer behind it if any."""
+    """Add a dense layer, with the quantizer behind it if any; positions are gathered in front."""
     quantizer = following if isinstance(following, Requantize) else None
+    before = top.network.tensors[index]
+    if layer.taps > 1:
+        width = before.channels * before.bits
+        gather = {"WIDTH": width, "POSITIONS": layer.taps}
+        top.fixed("gather")
+        top.instance("sparse_gather", f"gather_{layer.name}", layer.taps * width, **gather)
+        top.times = top.times[-1:] + 1
+        before = Tensor(np.tile(before.low, layer.taps), np.tile(before.high, layer.taps), 1)
     result = top.network.tensors[index + 1 if quantizer is None else index + 2]
     module = dense_module(
         f"m_{layer.name}",
         rows_of(layer, quantizer),
-        lanes_for(layer.weights[:, :, 0], top.clocks),
-        top.network.tensors[index],
+        lanes_for(layer.matrix, top.clocks),
+        before,
         result,
     )
     name = layer.name if quantizer is None else quantizer.name
@@ -331,9 +327,9 @@ def _dense(top: _Top, layer: Linear, following: object, index: int) -> None:
 
 def _end(top: _Top, layer: ArgMax, scores: Tensor) -> None:
     """Add the class and its FIFO."""
-    if scores.positions != 1 or scores.channels > min(top.clocks - DRAIN, 2**CLASS_BITS):
-        raise BadInput(f"sparse hardware finds no class in {scores.channels} scores at "
-                       f"{scores.positions} positions")  # fmt: skip
+    if scores.channels > top.clocks - DRAIN:
+        raise BadInput(f"sparse hardware finds no class in {scores.channels} scores within "
+                       f"{top.clocks} clocks")  # fmt: skip
     bits = max((scores.channels - 1).bit_length(), 1)
     top.instance(
         "sparse_argmax",

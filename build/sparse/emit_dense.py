@@ -42,7 +42,7 @@ class Rows:
 
 def rows_of(layer: Linear, quantizer: Requantize | None) -> Rows:
     """Return the outputs of a layer with the quantizer behind it, None for the last layer."""
-    weights, bias = layer.weights[:, :, 0], layer.bias
+    weights, bias = layer.matrix, layer.bias
     if quantizer is None:
         return Rows(weights, bias, ())
     stairs = [

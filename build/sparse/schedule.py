@@ -20,6 +20,8 @@ SERIAL = 4
 DRAIN = 10
 """Clocks of a dense layer behind its last multiplication, and more."""
 
+EXCHANGED = 128
+"""Inputs of a dense layer up to which every two of them are tried in each other's lane."""
 
 SLOWEST = 64
 """Times slower than the input allows: from there on nothing gets narrower."""
@@ -109,7 +111,10 @@ def lanes_for(weights: np.ndarray, clocks: int) -> Lanes:
 
 
 def _spread(used: np.ndarray, count: int) -> Lanes:
-    """Give each input, the most used first, to a lane; then change places as long as that helps."""
+    """Give each input, the most used first, to a lane; then change places as long as that helps.
+
+    Where there are more than EXCHANGED inputs, nothing changes places.
+    """
     inputs = range(used.shape[1])
     lane_of = np.zeros(len(inputs), np.int64)
     work = np.zeros((count, len(used)), np.int64)
@@ -127,7 +132,7 @@ def _spread(used: np.ndarray, count: int) -> Lanes:
         lane_of[index] = min(choices)[2]
         work = with_input(index, int(lane_of[index]))
     best, before = clocks(work), -1
-    while best != before:
+    while best != before and len(inputs) <= EXCHANGED:
         before = best
         for one, other in combinations(inputs, 2):
             if lane_of[one] != lane_of[other]:

@@ -1,5 +1,6 @@
 """`aaronnet build --style sparse`: from a network to a package, every phase verified."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from build.environment import quiet, setup
 from build.flow import BuildResult
 from build.layout import GENERATED, MARKER, NETWORK, REPORT
 from build.source import Source, open_source
+from build.sparse.from_graph import network_of
 from build.staging import staged
 from build.stimuli import frames_to_verify
 from models.checkpoint import Checkpoint
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def build_sparse(
-    given: str | Path | Checkpoint,
+    given: str | Path | Checkpoint | Source,
     board: str,
     out: str | Path,
     *,
@@ -42,7 +44,7 @@ def build_sparse(
     """Build a sparse accelerator and its package.
 
     Args:
-        given: a checkpoint, its file (.pth), or a QONNX file (.onnx).
+        given: a checkpoint, its file (.pth), a QONNX file (.onnx), or one of them opened.
         board: a name that `build.boards` lists.
         out: folder for everything; a former build there is replaced in the end.
         clock: MHz; the board's default otherwise.
@@ -61,8 +63,13 @@ def build_sparse(
     """
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
+    with quiet(Path(os.devnull), verbose):
+        source = open_source(given, integers=True)
+    began = time.perf_counter()
+    network = network_of(source.model)
+    seconds = {"integer network": round(time.perf_counter() - began, 3)}
+    frames = frames_to_verify(frames, source.task)
     out = Path(out).resolve()
-    seconds: dict[str, float] = {}
     with staged(out) as new, quiet(new / "libraries.log", verbose):
         setup(new / GENERATED)
         from build.boards import find_board
@@ -72,12 +79,9 @@ def build_sparse(
         from build.sparse.assemble import compile_network
         from build.sparse.compose import compose
         from build.sparse.fold import fold
-        from build.sparse.from_graph import network_of
         from build.sparse.phases import check_composed, check_constants, check_folded, check_lifted
 
         chosen = find_board(board)
-        source = open_source(given)
-        frames = frames_to_verify(frames, source.task)
         request = Request(board=chosen, to="hdl", clock=clock or chosen.clock)
         began = time.perf_counter()
 
@@ -86,15 +90,13 @@ def build_sparse(
             seconds[step] = round(time.perf_counter() - began, 3)
             began = time.perf_counter()
 
-        network = network_of(source.model)
-        lap("integer network")
         folded = fold(network)
         lap("folding")
         composed = fold(compose(folded))
         lap("composition")
-        luts = None
+        area = None
         if clocks == "auto":
-            clocks, luts = fastest(composed, chosen)
+            clocks, area = fastest(composed, chosen)
         made = compile_network(composed, None if clocks is None else int(clocks))
         lap("hardware")
         integers = network.quantize(frames)
@@ -114,9 +116,8 @@ def build_sparse(
         marker = {"seconds": seconds, "to": "hdl", "board": request.board.name, "style": SPARSE}
         write_json(new / MARKER, marker)
     setup(out / GENERATED)
-    if luts is not None:
-        print(f"{clocks} clocks a frame: about {luts:,} of {chosen.name}'s "
-              f"{chosen.resources['LUT']:,} LUTs, estimated")  # fmt: skip
+    if area is not None:
+        print(f"{clocks} clocks a frame: {area.of(chosen)}, estimated")
     return BuildResult(out, out / NETWORK, report, seconds)
 
 

@@ -111,7 +111,9 @@ def network(tmp_path_factory) -> Path:
 def whole(network, tmp_path_factory) -> Path:
     """The folder of an uninterrupted build."""
     folder = tmp_path_factory.mktemp("whole")
-    done(folder / "cache", "build", network, "--to", "hdl", "-o", folder / "out")
+    done(
+        folder / "cache", "build", network, "--style", "dense", "--to", "hdl", "-o", folder / "out"
+    )
     return folder / "out"
 
 
@@ -128,12 +130,12 @@ def test_build(whole, network, tmp_path):
         "intermediate_models/step_patch_rtllib.onnx",
     )
     for number, moment in zip(SIGNALS, moments, strict=True):
-        process = start(cache, "build", network, "--to", "hdl", "-o", out)
+        process = start(cache, "build", network, "--style", "dense", "--to", "hdl", "-o", out)
         wait(process, lambda moment=moment: any(out.glob(f"{STAGED}/{moment}")))
         end(process, number, cache)
         assert content(out) == former
         assert number == signal.SIGKILL or not list(out.glob(".*"))
-    done(cache, "build", network, "--to", "hdl", "-o", out)
+    done(cache, "build", network, "--style", "dense", "--to", "hdl", "-o", out)
     assert (out / "build.json").read_bytes() != former["build.json"], "it was not built again"
     assert made(out) == made(whole)
     assert not list(out.glob(".*"))
@@ -215,7 +217,7 @@ def test_a_full_disk(whole, network, small_disk, tmp_path):
     out, cache = small_disk / "out", tmp_path / "cache"
     shutil.copytree(whole, out)
     former = content(out)
-    arguments = ("build", network, "--to", "hdl", "-o", out)
+    arguments = ("build", network, "--style", "dense", "--to", "hdl", "-o", out)
     for room in (0, 200, 1000, 2400, 6000):  # nothing; a graph; the library; HDL; the package
         leave(small_disk, room)
         told(cache, *arguments)

@@ -13,7 +13,7 @@ READERS = {
     "prune": "prune net.pth -o out --data bad.h5 --rounds 1 --t0 1 --batch-size 16",
     "test": "test net.pth --data bad.h5 --pictures out",
     "quantize": "quantize net.pth -o out/hard.pth --data bad.h5",
-    "build": "build hard.pth -o out --data bad.h5",
+    "build": "build hard.pth --style dense -o out --data bad.h5",
     "expect": "board expect package --data bad.h5 -o out.h5",
     "report": "report net.pth --data bad.h5 -o out/report.html",
     "zoo": "zoo add net.pth mine --data bad.h5",
