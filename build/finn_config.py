@@ -38,6 +38,7 @@ ESTIMATE_STEPS = (
     "step_minimize_bit_width",
     "build.rtl.specialize.step_adapt_weights",
     "build.steps.branch_fifos.step_branch_fifos",
+    "build.steps.burst_fifos.step_burst_fifos",
     "step_generate_estimate_reports",
 )
 SIZE_FIFOS = "build.steps.fifos.step_size_fifos"
@@ -84,7 +85,7 @@ class Request:
         fps: frames/s to reach, or None.
         folding: folding JSON to apply, or None.
         logits: output the integer logits instead of the class index.
-        size_fifos: give FIFOs the depths that simulation finds instead of the least.
+        size_fifos: give FIFOs the depths that simulation finds, not those of the folding.
     """
 
     board: Board
@@ -141,8 +142,8 @@ def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
         steps=step_names(request.to, request.logits, request.size_fifos),
         # Thresholds of their own: FINN's RTL matrix unit takes none, and RTL is what simulates.
         standalone_thresholds=True,
-        # FINN sizes FIFOs with Vivado's simulator, `step_size_fifos` with ours. In an AaronNet the
-        # slowest layer sets the pace with the smallest FIFOs already.
+        # FINN sizes FIFOs with Vivado's simulator, `step_size_fifos` with ours. Without it they are
+        # the smallest but where `step_burst_fifos` and `step_branch_fifos` say how deep.
         auto_fifo_strategy=AutoFIFOSizingMethod.FORCE_MINIMAL_FIFOS,
         # Kept for localisation of a deviation and for `finn build --start`.
         save_intermediate_models=True,

@@ -88,8 +88,8 @@ def build(
             the network's architecture and the board.
         clock: MHz; the board's default otherwise.
         logits: output the integer logits instead of the class index.
-        size_fifos: simulate the HDL and give FIFOs the depths that keep the pace; without it all
-            have the least.
+        size_fifos: simulate the HDL and give FIFOs the least depths that keep the pace; without it
+            they have those that follow from the folding.
         frames: float32 (N, C, L) to verify with, best over all SNRs, or a file in RadioML's layout
             to take them from; otherwise synthetic ones, or for a task that is not RadioML's random
             ones.

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from build.simulation.runtime import keep, lend, whole
 from deploy.board.records import FileName, Identifier
 from models import children
 from models.cache_folder import alone, cache_folder
@@ -188,30 +189,33 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     folder = cache_folder() / "simulators" / digest
     executable = folder / "simulation"
-    if _whole(executable):
+    if whole(executable):
         return executable
     writable_folder(folder.parent)
     with alone(folder):
         # Another process may have built it while this one waited.
-        if not _whole(executable):
+        if not whole(executable):
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one
             command = [binary, *flags, "--build-jobs", str(jobs or os.cpu_count() or 1)]
-            _compile(design, header, command, environment, folder)
+            tools = json.dumps([flags, compiler, Path(binary).stat().st_size])
+            runtime = hashlib.sha256(tools.encode()).hexdigest()[:24]
+            _compile(design, header, command, environment, folder, runtime)
     return executable
 
 
-def _whole(executable: Path) -> bool:
-    """Whether a simulator is there as it was built."""
-    try:
-        return executable.with_suffix(".sha256").read_text() == sha256(executable)
-    except (OSError, ValueError):
-        return False
-
-
 def _compile(
-    design: Design, header: str, command: list[str], environment: dict[str, str], folder: Path
+    design: Design,
+    header: str,
+    command: list[str],
+    environment: dict[str, str],
+    folder: Path,
+    runtime: str,
 ) -> None:
-    """Build the simulator beside `folder`, which appears with all that is in it."""
+    """Build the simulator beside `folder`, which appears with all that is in it.
+
+    `runtime` tells the tools and flags by which Verilator's own objects may differ.
+    """
+    kept = folder.parent.with_name("verilator") / runtime
     with workspace(folder.parent, "building-") as work:
         for file, text in design.sources.items():
             (work / file).write_text(text)
@@ -219,16 +223,17 @@ def _compile(
         for file, text in design.harness.items():
             (work / file).write_text(text)
         command += ["--top-module", design.top, "--Mdir", "obj", "-o", "simulation"]
-        command += ["-CFLAGS", f"-I{work}"]
+        command += ["-CFLAGS", f"-I{work}", *lend(kept, work / "obj")]
         command += [file for file in design.sources if not file.endswith(".svh")]
         command.append(next(iter(design.harness)))
         done = children.run(command, work, environment)
         log = done.stdout + done.stderr
         if done.returncode != 0:
-            kept = folder.with_suffix(".log")
-            write_text(kept, log)
+            said = folder.with_suffix(".log")
+            write_text(said, log)
             errors = [line for line in log.splitlines() if "rror" in line] or log.splitlines()
-            raise CheckFailed(f"Verilator cannot build {design.top}: {errors[0]} (log: {kept})")
+            raise CheckFailed(f"Verilator cannot build {design.top}: {errors[0]} (log: {said})")
+        keep(kept, work / "obj")
         finished = work / "finished"
         finished.mkdir()
         shutil.move(work / "obj" / "simulation", finished / "simulation")
