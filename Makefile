@@ -34,7 +34,7 @@ $(BOARD_STAMP): constraints-board.txt $(STAMP)
 	$(BOARD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-board.txt pynq numpy h5py finn-plus-driver ipykernel nbclient
 	@touch $@
 
-demo: $(STAMP) ## the whole chain on synthetic data, report in out/demo
+demo: $(BOARD_STAMP) ## the whole chain on synthetic data, report in out/demo
 	$(BIN)/aaronnet demo
 
 lint: $(STAMP) ## format, lint and type checks

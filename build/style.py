@@ -8,16 +8,19 @@ from pathlib import Path
 from build.build_report import DENSE, SPARSE
 from build.environment import quiet, setup
 from build.source import Source, open_source
+from build.sparse.room import Area
 from models.errors import BadInput
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A style, the reason in a few words, and of a sparse build the clocks of a frame."""
+    """A style and the reason in a few words; of a sparse build the clocks of a frame and what it
+    takes, about, where they were asked for."""
 
     style: str
     reason: str
     clocks: int | None = None
+    area: Area | None = None
 
     def __str__(self) -> str:
         return f"{self.style}: {self.reason}"
@@ -76,4 +79,5 @@ def choose(given: str | Path, board: str, verbose: bool = False) -> tuple[Source
         f"{clocks:,} clocks a frame, {area.of(chosen)}, estimated; a dense build takes {least:,} "
         "clocks at best",
         clocks,
+        area,
     )

@@ -15,7 +15,7 @@ lookups.py    each parallel quantizer as a memory that its accumulator addresses
 tables.py     each other quantizer as a table of segments
 shared.py     several of which take turns in one memory
 schedule.py   which hardware computes a layer, and in how many clocks
-area.py       and about how many LUTs that takes
+area.py       and about what that takes of a board (room.py)
 emit.py       as SystemVerilog, module by module; *.sv are the modules that need no generation
 assemble.py   put together: streams, FIFOs, what a simulation compares
 """

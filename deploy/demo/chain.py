@@ -12,13 +12,24 @@ import numpy as np
 import torch
 
 from build.boards import find_board
-from build.build_report import DenseReport
+from build.build_report import SPARSE, DenseReport, SparseReport
 from build.finished import open_build, record_simulation
 from build.flow import build
 from build.simulation.against_network import check, simulate_build
+from build.sparse.sparse_build import build_sparse
+from build.sparse.sparse_sim import simulate_sparse
+from build.style import Choice, choose
 from deploy.board.radioml import SNRS, data_label
 from deploy.board.records import read_json, to_json
-from deploy.demo.demo_report import DemoReport, Device, Measured, Settings, write_report
+from deploy.cli import BOARD_PYTHON, ROOT, deploy
+from deploy.demo.demo_report import (
+    DemoReport,
+    Device,
+    Measured,
+    OnBoard,
+    Settings,
+    write_report,
+)
 from deploy.demo.journal import Journal
 from deploy.doctor import tools
 from models import checkpoint as checkpoints
@@ -39,6 +50,7 @@ from training.train import train
 CALIBRATION_FRAMES = 1024
 VERIFIED_PER_SNR = 2  # after each step of the build
 DEVICE_PER_SNR = 20
+BOARD = "127.0.0.77"  # the virtual board's address: another one's is not taken away
 
 
 class Demo:
@@ -51,7 +63,7 @@ class Demo:
         self.pruned = folder / "prune" / "best.pth"
         self.hardware = folder / "hardware.pth"
         self.model = folder / "hardware.onnx"
-        self.build = folder / "build"
+        self.build, self.dense = folder / "build", folder / "dense"
 
     def synthesise(self) -> Written:
         """Write frames in RadioML's own layout."""
@@ -91,12 +103,34 @@ class Demo:
         export(checkpoints.load(self.hardware), self.model)
         return Measured(made.kept.evaluation, inference_cost(made.kept.checkpoint))
 
-    def compile(self) -> DenseReport:
-        """Build HDL with FINN+, comparing the graph with the network after every step."""
+    def choose(self) -> Choice:
+        """Choose the style of the accelerator as `aaronnet build` does."""
+        return choose(self.hardware, self.settings.board)[1]
+
+    def compile_dense(self, folder: Path, to: str) -> DenseReport:
+        """Build with FINN+, comparing the graph with the network after every step."""
         x, _, _ = self.test_frames(per_snr=VERIFIED_PER_SNR)
-        return build(
-            *(self.hardware, self.settings.board, self.build), to="hdl", frames=x.numpy()
-        ).report
+        return build(*(self.hardware, self.settings.board, folder), to=to, frames=x.numpy()).report
+
+    def compile_sparse(self, clocks: int | None) -> SparseReport:
+        """Build as adders, every phase compared with the one before."""
+        x, _, _ = self.test_frames(per_snr=VERIFIED_PER_SNR)
+        how = (self.hardware, self.settings.board, self.build)
+        return build_sparse(*how, clocks=clocks, frames=x.numpy()).report
+
+    def serve(self) -> OnBoard:
+        """Let the unmodified pynq drive a virtual board with the package.
+
+        Raises:
+            CheckFailed, typer.Exit: a class differs from the network's.
+        """
+        path = self.folder / "validation.json"
+        deploy(self.build / "package", address=BOARD, json=path)
+        facts = read_json(path)
+        return OnBoard(
+            facts["board"]["name"], facts["compared"], facts["disagreements"],
+            facts["frames_per_second"], facts["latency_seconds"] * 1e6, facts["times"],
+        )  # fmt: skip
 
     def run(self) -> Device:
         """Run the accelerator's RTL on test frames, cycle by cycle, in place of a board.
@@ -106,8 +140,9 @@ class Demo:
         """
         x, y, _ = self.test_frames(per_snr=DEVICE_PER_SNR)
         opened = open_build(self.build)
+        simulate = simulate_sparse if opened.sparse else simulate_build
         with Bar("simulating the RTL", len(x)) as progress:
-            found = simulate_build(opened, x.numpy(), y.numpy(), advance=progress.advance)
+            found = simulate(opened, x.numpy(), y.numpy(), advance=progress.advance)
         check(found)
         record_simulation(opened, found)
         kept = {field.name for field in fields(Device)} - {"device", "data"}
@@ -160,24 +195,48 @@ def run_demo(folder: Path, settings: Settings) -> DemoReport:
         return {name: getattr(settings, name) for name in names}
 
     recipe = chosen("model", "min_snr", "float_epochs", "quantized_epochs")
-    report = DemoReport(
-        settings=settings,
-        data=journal.step(
-            *("synthesise data", Written, chosen("frames_per_cell", "seed"), [demo.data]),
-            demo.synthesise,
+    data = journal.step(
+        *("synthesise data", Written, chosen("frames_per_cell", "seed"), [demo.data]),
+        demo.synthesise,
+    )
+    networks = {
+        "trained": journal.step("train", Measured, recipe, [demo.trained], demo.train),
+        "pruned": journal.step(
+            *("prune", Measured, chosen("prune", "retrain_epochs"), [demo.pruned]), demo.prune
         ),
-        networks={
-            "trained": journal.step("train", Measured, recipe, [demo.trained], demo.train),
-            "pruned": journal.step(
-                *("prune", Measured, chosen("prune", "retrain_epochs"), [demo.pruned]), demo.prune
-            ),
-            "hardware form": journal.step(
-                *("quantize", Measured, chosen("block_bits"), [demo.hardware, demo.model]),
-                demo.quantize,
-            ),
-        },
-        build=journal.step("build", DenseReport, chosen("board"), [demo.build], demo.compile),
-        device=journal.step("simulate", Device, {"frames_per_snr": DEVICE_PER_SNR}, [], demo.run),
+        "hardware form": journal.step(
+            *("quantize", Measured, chosen("block_bits"), [demo.hardware, demo.model]),
+            demo.quantize,
+        ),
+    }
+    choice = journal.step("choose a style", Choice, chosen("board"), [], demo.choose)
+    err.print(str(choice), soft_wrap=True)
+    sparse, on_board = None, None
+
+    def simulated() -> Device:
+        grounds = {"frames_per_snr": DEVICE_PER_SNR}
+        return journal.step("simulate", Device, grounds, [], demo.run)
+
+    if choice.style == SPARSE:
+        dense = journal.step(
+            *("estimate the dense style", DenseReport, {}, [demo.dense]),
+            lambda: demo.compile_dense(demo.dense, "estimate"),
+        )
+        sparse = journal.step(
+            *("build", SparseReport, {"clocks": choice.clocks}, [demo.build]),
+            lambda: demo.compile_sparse(choice.clocks),
+        )
+        device = simulated()
+        if (ROOT / BOARD_PYTHON).exists():
+            on_board = journal.step("serve", OnBoard, {}, [], demo.serve)
+    else:
+        dense = journal.step(
+            *("build", DenseReport, {}, [demo.build]),
+            lambda: demo.compile_dense(demo.build, "hdl"),
+        )
+        device = simulated()
+    report = DemoReport(
+        *(settings, data, networks, choice, dense, sparse, device, on_board),
         seconds=journal.seconds,
     )
     write_json(folder / "report.json", to_json(report))

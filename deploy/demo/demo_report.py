@@ -3,10 +3,11 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from build.build_report import DenseReport
-from models.console import print_table
+from build.build_report import BuildReport, DenseReport, SparseReport
+from build.style import Choice
+from models.console import print_line, print_table
 from models.cost import BASELINE_BIT_OPS, BASELINE_WEIGHT_BITS, Cost
-from models.published import ACCURACY_THRESHOLD, DATA_LABEL, RESULTS, Scored
+from models.published import ACCURACY_THRESHOLD, DATA_LABEL, HARDWARE, RESULTS, Scored
 from training.evaluate import Evaluation
 from training.page import write_page
 from training.pictures import accuracy_over_cost, accuracy_over_snr, data_uri
@@ -66,15 +67,42 @@ class Device:
 
 
 @dataclass(frozen=True)
+class OnBoard:
+    """What the unmodified pynq found on the virtual board; see `deploy.board.validation`."""
+
+    board: str
+    compared: int
+    disagreements: int
+    frames_per_second: float
+    latency_us: float
+    times: str
+
+
+@dataclass(frozen=True)
 class DemoReport:
-    """What each step of the chain came to, and how many seconds it took."""
+    """What each step of the chain came to, and how many seconds it took.
+
+    Attributes:
+        choice: the style of the accelerator that was run, and why.
+        dense: to HDL if it was run, otherwise estimates.
+        sparse: None where the dense one was run.
+        board: None without the environment of the virtual board, too.
+    """
 
     settings: Settings
     data: Written
     networks: dict[str, Measured]
-    build: DenseReport
+    choice: Choice
+    dense: DenseReport
+    sparse: SparseReport | None
     device: Device
+    board: OnBoard | None
     seconds: dict[str, float]
+
+    @property
+    def build(self) -> BuildReport:
+        """The build that was run."""
+        return self.sparse or self.dense
 
 
 @dataclass(frozen=True)
@@ -120,30 +148,92 @@ def print_summary(report: DemoReport) -> None:
             for row in cost_rows(report)
         ),
     )
-    print_table(f"accelerator on {report.settings.board}", ("fact", "value"), hardware_rows(report))
+    board = report.settings.board
+    print_line(str(report.choice))
+    print_table(f"accelerator on {board}", ("fact", "value"), hardware_rows(report))
+    if rows := style_rows(report):
+        print_table(f"two ways to build it for {board}", STYLES, rows)
+        for name, lut, ff, dsp, bram, command in COUNTED:
+            print_line(f"counted: {name}: {lut} LUT, {ff} FF, {dsp} DSP, {bram} BRAM18 ({command})")
+    for name, fps, luts, latency, accuracy, source in anchor_rows():
+        facts = [f"{fps} frames/s", *([f"{luts} LUT"] if luts else []), latency, accuracy]
+        print_line(f"published: {name}: {', '.join(filter(None, facts))} ({source})")
+
+
+STYLES = ("fact", "sparse", "dense")
+COUNTED = (
+    (
+        "aaronnet32++-hw8, sparse, 257 clocks",
+        *("20,126", "34,509", "0", "203"),
+        "aaronnet build aaronnet32++-hw8 --style sparse -o DIR; aaronnet synth DIR",
+    ),
+    (
+        "published AaronNet32++ in 8 bits, dense, 1,024 clocks",
+        *("82,562", "110,293", "936", "33"),
+        "aaronnet build CHECKPOINT --style dense --to hdl -o DIR; aaronnet synth DIR",
+    ),
+)
+"""What Yosys counted of both styles of the smallest network for ZCU104, as docs/build.md has it.
+
+Synthesis takes too long for the demo."""
+
+COUNTS = ("counted before", "LUT", "FF", "DSP", "BRAM18", "by")
+ANCHORS = ("accelerator", "frames/s", "LUT", "latency", "accuracy", "source")
 
 
 def hardware_rows(report: DemoReport) -> list[tuple[str, str]]:
-    """Return what is known of the accelerator, as texts."""
-    built, device = report.build, report.device
+    """Return what was found of the accelerator that was run, as texts."""
+    device = report.device
     rows = [
-        ("simulated frames/s", f"{device.fps_at_clock:,.0f} at {device.clock_mhz:.0f} MHz"),
-        ("simulated latency", f"{device.latency_us:.1f} us"),
-        ("simulated cycles a frame", f"{device.cycles_per_frame:,.0f}"),
-        ("estimated cycles a frame", f"{built.performance.cycles_per_frame:,}"),
-    ]
-    rows += [
-        (f"estimated {name}", f"{amount.used:,} ({amount.percent:.1f} % of the device)")
-        for name, amount in (built.resources or {}).items()
-        if amount.used
-    ]
-    rows += [
         ("run by", device.device),
         ("frames run, over all SNRs", f"{device.frames:,}"),
         ("classes that differ from the network", str(device.mismatches)),
         ("accuracy on these synthetic frames", f"{device.accuracy:.1%}"),
     ]
+    if (board := report.board) is not None:
+        rows += [
+            (f"frames/s by pynq on {board.board}", f"{board.frames_per_second:,.0f} {board.times}"),
+            (f"latency by pynq on {board.board}", f"{board.latency_us:.1f} us {board.times}"),
+            ("of its frames differ", f"{board.disagreements} of {board.compared:,}"),
+        ]
     return rows
+
+
+def style_rows(report: DemoReport) -> list[tuple[str, str, str]]:
+    """Return both styles side by side, as texts; nothing where there is one only."""
+    dense, device, area = report.dense.performance, report.device, report.choice.area
+    if report.sparse is None or area is None:
+        return []
+    resources = report.dense.resources or {}
+
+    def finn(kind: str) -> str:
+        known = resources.get(kind)
+        return "not estimated" if known is None else f"{known.used:,} estimated by FINN"
+
+    return [
+        ("clocks a frame", f"{device.cycles_per_frame:,.0f} simulated",
+         f"{dense.cycles_per_frame:,} estimated"),
+        (f"frames/s at {device.clock_mhz:g} MHz", f"{device.fps_at_clock:,.0f} simulated",
+         f"{dense.fps:,.0f} estimated"),
+        ("latency in us", f"{device.latency_us:.1f} simulated",
+         f"{dense.latency_us:.1f} estimated"),
+        ("LUT", f"about {area.luts:,} estimated", finn("LUT")),
+        ("FF", "not estimated", finn("FF")),
+        ("DSP", "0 by construction", finn("DSP")),
+        ("BRAM_18K", f"about {area.brams:,} estimated", finn("BRAM_18K")),
+    ]  # fmt: skip
+
+
+def anchor_rows() -> list[tuple[str, str, str, str, str, str]]:
+    """Return the published accelerators, as texts."""
+    return [
+        (
+            *(one.name, f"{one.fps:,}", "" if one.luts is None else f"about {one.luts:,}"),
+            "" if one.latency_us is None else f"{one.latency_us:g} us",
+            *(f"{one.accuracy:.1%}", one.source),
+        )
+        for one in HARDWARE
+    ]
 
 
 def write_report(path: Path, report: DemoReport) -> None:
@@ -156,6 +246,9 @@ def write_report(path: Path, report: DemoReport) -> None:
         report=report,
         rows=rows,
         hardware=hardware_rows(report),
+        styles=(STYLES, style_rows(report)),
+        counted=(COUNTS, COUNTED),
+        anchors=(ANCHORS, anchor_rows()),
         curve=data_uri(accuracy_over_snr(accuracies, data)),
         scatter=data_uri(accuracy_over_cost([row for row in rows if row.ours], data)),
         threshold=ACCURACY_THRESHOLD,

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.usefixtures("finn")
 
 def test_slower_takes_less_and_auto_takes_the_fastest_that_fits():
     from build.boards import find_board
-    from build.sparse.area import FREE, estimated, fastest
+    from build.sparse.area import estimated, fastest
+    from build.sparse.room import FREE
 
     network = fold(random_network(3, filters=(12, 16), density=0.8))
     areas = [estimated(network, times * 65) for times in (1, 2, 4, 8, 16)]
