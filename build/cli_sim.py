@@ -29,8 +29,16 @@ def simulate(
         bool, typer.Option("--fast", help="A faster, equivalent model of FINN's matrix unit.")
     ] = False,
     stall: Annotated[
-        float, typer.Option(help="Chance of a pause after each cycle at both ends, 0 to 0.9.")
+        float,
+        typer.Option(
+            help="Chance of a pause after each cycle at both ends (with --system: on every channel "
+            "of the memory), 0 to 0.9."
+        ),
     ] = 0.0,
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="With DMAs, behind a memory that checks AXI's rules."),
+    ] = False,
     seed: Seed = 1,
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
     size_fifos: Annotated[
@@ -56,6 +64,8 @@ def simulate(
         raise BadInput(f"--stall is a chance between 0 and 0.9, not {stall:g}")
     if processes is not None and processes < 1:
         raise BadInput("--processes must be at least 1")
+    if system and (nodes or wave or size_fifos):
+        raise BadInput("--system simulates from memory to memory: without --nodes, --wave, sizing")
     for path in (wave, size_fifos):
         if path is not None:
             check_target(path)
@@ -83,6 +93,7 @@ def simulate(
             processes=processes,
             wave=wave,
             label=chosen.label,
+            system=system,
             advance=progress.advance,
         )
     if size_fifos:
@@ -104,6 +115,18 @@ def simulate(
     ]
     if found.fps_at_clock:
         rows.insert(5, ("frames/s", f"{found.fps_at_clock:.0f} at {found.clock_mhz:g} MHz"))
+    if found.system:
+        around = found.system
+        rows[4:4] = [
+            ("  of the accelerator alone", f"{around.own_cycles_per_frame}"),
+            ("  share of its pace", "unknown" if around.share is None else f"{around.share:.2%}"),
+        ]
+        rows.append(("memory's port", f"{around.data_bits} bits, {around.address_bits} of address"))
+        rows.append(("transfers", around.transfers))
+        rows.append(("AXI rules violated", f"{len(around.violations)} of {around.rules}"))
+        if around.cycles_per_frame:
+            rate = around.frame_bytes / around.cycles_per_frame * found.clock_mhz
+            rows.append(("memory traffic", f"{rate:.0f} MB/s"))
     if nodes:
         rows.append(("nodes compared", f"{found.nodes_compared}"))
         rows.append(("words compared", f"{found.words_compared}"))
@@ -131,6 +154,7 @@ def synth(
     delays: Annotated[
         bool, typer.Option("--delays", help="Longest path through logic, node by node; no clock.")
     ] = False,
+    system: Annotated[bool, typer.Option("--system", help="The DMAs too; in no total.")] = False,
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
     json: Json = None,
 ) -> None:
@@ -155,6 +179,11 @@ def synth(
             facts = synthesise_sparse(opened, family, processes, progress, delays)
         else:
             facts = synthesise_build(opened, family, processes, progress, delays)
+    if system:
+        from build.synth_dmas import dmas_of, synthesise_dmas
+
+        with Bar("synthesise DMAs") as progress:
+            facts["dmas"] = synthesise_dmas(dmas_of(opened), family, progress)
     record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)
@@ -180,6 +209,15 @@ def synth(
             [
                 (row["name"], row["delay_ps"], row["levels"])
                 for row in sorted(facts["nodes"], key=lambda row: -row["delay_ps"])
+            ],
+        )
+    if system:
+        print_table(
+            "DMAs: longest path of logic only, on Artix-7's scale",
+            ["", *KINDS, "ps", "levels"],
+            [
+                (row["name"], *row["resources"].values(), row["delay_ps"], row["levels"])
+                for row in facts["dmas"]
             ],
         )
     if opened.sparse:

@@ -88,11 +88,11 @@ def record(opened: FinishedBuild, name: str, facts: dict[str, Any]) -> None:
 def record_simulation(opened: FinishedBuild, found: "Simulated") -> None:
     """Keep a simulation's facts with the build; its package then expects their pace and latency.
 
-    Of a run that paused at its ends, was too short for a pace or found a fault, the package keeps
-    nothing.
+    Of a run that paused at its ends, had memory in it, was too short for a pace or found a fault,
+    the package keeps nothing.
     """
     from build.package import expect_simulated
 
-    record(opened, "simulation", found.to_dict())
-    if not found.stall and found.cycles_per_frame and not found.mismatches:
+    record(opened, "simulation" if found.system is None else "system", found.to_dict())
+    if not found.stall and found.system is None and found.cycles_per_frame and not found.mismatches:
         expect_simulated(opened.folder / PACKAGE, found.cycles_per_frame, found.latency_cycles)

@@ -6,7 +6,6 @@ and for those that it has more.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 from models.errors import BadInput
@@ -176,25 +175,44 @@ def sources() -> dict[str, str]:
     }
 
 
-def dma_pair(
-    taken: tuple[int, int],
-    given: tuple[int, int],
-    *,
-    data_bits: int = 64,
-    address_bits: int = 40,
-) -> tuple[Dma, Dma]:
+@dataclass(frozen=True)
+class MemoryPort:
+    """The port of a board's memory that the DMAs are at.
+
+    Attributes:
+        data_bits, address_bits: its widths.
+        burst: most beats that it takes at once.
+    """
+
+    data_bits: int
+    address_bits: int
+    burst: int
+
+
+def memory_port(part: str) -> MemoryPort:
+    """Return the widest memory port that a device's fabric has.
+
+    Zynq-7000: S_AXI_HP, AXI3, whose bursts have 16 beats (UG585, 5.3). UltraScale+: S_AXI_HP_FPD
+    (UG1085, chapter 35). Data centre cards: 512 bits, as Vitis has it.
+    """
+    if part.startswith("xc7z"):
+        return MemoryPort(64, 32, 16)
+    if part.startswith(("xczu", "xck26")):
+        return MemoryPort(128, 40, 64)
+    return MemoryPort(512, 64, 64)
+
+
+def dma_pair(taken: tuple[int, int], given: tuple[int, int], port: MemoryPort) -> tuple[Dma, Dma]:
     """Return the DMAs of an accelerator with one input and one output.
 
     Args:
         taken: bytes a word and words a frame of its input.
         given: those of its output.
-        data_bits: of the memory's data.
-        address_bits: of its addresses.
+        port: of the board's memory.
     """
-    beats = ceil(given[0] * given[1] / (data_bits // 8))
+    widths = port.data_bits, port.address_bits
     # Results are few: short bursts, and no more room than two of them.
-    burst = min(64, max(16, 1 << (beats - 1).bit_length()))
     return (
-        Dma("idma0", True, *taken, data_bits, address_bits, burst=64),
-        Dma("odma0", False, *given, data_bits, address_bits, burst, 4, 2 * burst),
+        Dma("idma0", True, *taken, *widths, port.burst, 512 // port.burst, 512),
+        Dma("odma0", False, *given, *widths, 16, 4, 32),
     )

@@ -10,9 +10,11 @@ import numpy as np
 
 from build.finished import FinishedBuild
 from build.layout import GENERATED, NETWORK
+from build.rtl.dmas import memory_port
 from build.simulation.simulate import Difference, Simulation, differences, simulate, stalls
 from build.simulation.simulated import Fifo, Simulated
 from build.simulation.stitch import Accelerator, stitch
+from build.simulation.through_memory import System, simulate_system
 from models.errors import BadInput, CheckFailed
 
 REFERENCE_BATCH = 64  # frames at a time through the graph, for memory
@@ -97,6 +99,7 @@ def compare(
     processes: int | None = None,
     wave: Path | None = None,
     label: str | None = None,
+    system: bool = False,
     advance: Callable[[int], Any] = lambda count: None,
 ) -> Simulated:
     """Simulate an accelerator of either style and compare it with its network.
@@ -111,24 +114,23 @@ def compare(
         processes: simulators side by side; default: one a core.
         wave: write an FST waveform here.
         label: where the frames come from.
+        system: with DMAs, behind a memory; without `per_node` and `wave`.
         advance: called with the number of frames finished.
 
     Raises:
         CheckFailed: the accelerator deadlocks or loses words.
     """
     accelerator, count = subject.accelerator, len(subject.integers)
-    simulation = simulate(
-        accelerator,
-        subject.integers,
-        stall=stall,
-        burst=32 if stall else 1,
-        seed=seed,
-        processes=processes,
-        record=per_node,
-        watch=per_node,
-        wave=wave,
-        advance=advance,
-    )
+    common: dict[str, Any] = {
+        **{"stall": stall, "seed": seed, "processes": processes, "advance": advance}
+    }
+    around: System | None = None
+    if system:
+        port = memory_port(opened.report.part)
+        simulation, around = simulate_system(accelerator, subject.integers, port, **common)
+    else:
+        common |= {"burst": 32 if stall else 1, "record": per_node, "watch": per_node}
+        simulation = simulate(accelerator, subject.integers, wave=wave, **common)
     ((_, found),) = simulation.outputs.items()
     found = found.reshape(count, -1)
     classified, wrong = subject.judge(found)
@@ -161,6 +163,7 @@ def compare(
         build_seconds=round(simulation.build_seconds, 2),
         simulation_seconds=round(simulation.run_seconds, 3),
         data_label=label,
+        system=around,
         **watched,
     )
 
@@ -188,7 +191,13 @@ def size_build(
 
 
 def check(found: Simulated) -> None:
-    """Raise CheckFailed if a simulation found a difference."""
+    """Raise CheckFailed if a simulation found a difference, or a rule of AXI broken."""
+    if found.system and found.system.violations:
+        rule, times = next(iter(found.system.violations.items()))
+        raise CheckFailed(
+            f"AXI's rule {rule} is violated {times} times, first by "
+            f"{found.system.first_violations[rule]}"
+        )
     if found.differences:
         first = found.differences[0]
         raise CheckFailed(

@@ -55,7 +55,7 @@ struct Memory {
 };
 
 // What a broken memory does, for the tests of the rules.
-enum Breach { B_NONE, B_DROPS, B_CHANGES, B_LAST, B_EARLY_B, B_EARLY_R, B_ID, B_EXOKAY };
+enum Breach { B_NONE, B_LAST, B_EARLY_B, B_EARLY_R, B_ID, B_EXOKAY };
 
 struct MemoryPort {
     Bus& bus;
@@ -92,8 +92,6 @@ struct MemoryPort {
         if (bus.ar.valid.at) {
             bus.ar.ready.set(!ar.now(pace) && reads.size() < 64);
             if (bus.r.fired || !bus.r.valid.get()) offer_read(cycle);
-            else if (breach == B_DROPS) bus.r.valid.set(0);
-            else if (breach == B_CHANGES) bus.signals[RDATA].at[0] ^= 1;
         }
         if (bus.aw.valid.at) {
             bus.aw.ready.set(!aw.now(pace) && writes.size() < 64);

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from build.simulation.simulate import Difference, Stall
+from build.simulation.through_memory import System
 from deploy.board.records import left_out, to_json
 
 
@@ -36,6 +37,7 @@ class Simulated:
         nodes_compared, words_compared, differences, stalls: only where every stream was watched.
         data_label: where the frames come from.
         sizing: `sizing.Sizing`'s facts, where FIFOs were sized.
+        system: what DMAs and memory did, where they were simulated too.
     """
 
     DERIVED: ClassVar = ("fps_at_clock", "latency_us", "simulated_frames_per_second")
@@ -61,6 +63,7 @@ class Simulated:
     stalls: tuple[Stall, ...] | None = left_out()
     data_label: str | None = left_out()
     sizing: dict[str, Any] | None = left_out()
+    system: System | None = left_out()
 
     @property
     def fps_at_clock(self) -> float | None:

@@ -4,6 +4,7 @@
 //
 //   write BUS OFFSET VALUE         read BUS OFFSET            -> value
 //   poll BUS MASK CLOCKS           read control until a bit of MASK is set -> value, or "timeout"
+//                                  after so many clocks in which nothing moved
 //   run CLOCKS                     quiet CLOCKS               until no transaction is open, or "timeout"
 //   room ADDRESS SIZE              memory is here             empty   forget all memory and faults
 //   load ADDRESS FILE              save ADDRESS SIZE FILE
@@ -34,7 +35,7 @@ static std::vector<std::vector<uint64_t>> arrivals;
 static std::vector<MemoryPort> ports;
 static Memory memory;
 static Violations found;
-static uint64_t cycle = 0;
+static uint64_t cycle = 0, moved = 0;  // now; when a word went through a stream or a memory's port
 static const IData* streams_reset = nullptr;
 static int since_reset = 0;  // clocks in which a stream may fall silent
 
@@ -45,10 +46,17 @@ static void step() {
     found.cycle = cycle;
     // A reset of the DMAs silences the streams.
     if (*streams_reset) since_reset = 2;
-    for (auto& bus : buses) bus.check(found, true);
+    for (auto& bus : buses) {
+        bus.check(found, true);
+        if (!bus.lite && (bus.ar.fired || bus.r.fired || bus.aw.fired || bus.w.fired || bus.b.fired))
+            moved = cycle;
+    }
     for (size_t i = 0; i < streams.size(); i++) {
         streams[i].check(found, !since_reset);
-        if (streams[i].fired) arrivals[i].push_back(cycle);
+        if (streams[i].fired) {
+            arrivals[i].push_back(cycle);
+            moved = cycle;
+        }
     }
     since_reset -= since_reset > 0;
     for (auto& port : ports) port.sample(cycle);
@@ -196,9 +204,9 @@ int main(int argc, char** argv) {
             answer = done ? std::to_string(value) : "stuck";
         } else if (command == "poll") {
             words >> name;
-            const uint64_t mask = number(words), until = cycle + number(words);
+            const uint64_t mask = number(words), patience = number(words), began = cycle;
             answer = "timeout";
-            while (cycle < until) {
+            while (cycle <= std::max(began, moved) + patience) {
                 uint32_t value = 0;
                 if (!lite_read(bus_named(name), 0, value)) { answer = "stuck"; break; }
                 if (value & mask) { answer = std::to_string(value); break; }

@@ -123,7 +123,10 @@ class Script:
         return self.add(f"read {dma}_s_axi {offset}")
 
     def poll(self, dma: str, mask: int, clocks: int) -> int:
-        """Read the control register until one of these bits is set; "timeout" if none is."""
+        """Read the control register until one of these bits is set.
+
+        Answered "timeout" after so many clocks in which no word moved.
+        """
         return self.add(f"poll {dma}_s_axi {mask} {clocks}")
 
     def load(self, address: int, data: bytes) -> int:

@@ -12,7 +12,7 @@ from deploy.board.registers import ADDRESS_HIGH, ADDRESS_LOW, CONTROL, DONE, REP
 
 STATUS, RESET, IGNORED, BAD, BAD_LOW, BAD_HIGH, FRAMES = 0x44, 0x48, 0x4C, 0x50, 0x54, 0x58, 0x5C
 BUSY, RESETTING, SLVERR, DECERR, RANGE, MISALIGNED = 1, 2, 4, 8, 16, 32
-LONG = 200_000  # clocks that no transfer here takes
+LONG = 200_000  # clocks in which nothing moves
 
 
 def unit(name: str, word: int, frame: int, data: int, address: int, **options: int) -> Unit:

@@ -59,6 +59,29 @@ def test_the_build_is_simulated_tensor_by_tensor(built):
     assert manifest["performance"]["source"] == "simulated"
 
 
+def test_from_memory_to_memory_it_keeps_its_pace_and_breaks_no_rule_of_axi(built):
+    from build.finished import open_build, record_simulation
+    from build.simulation.against_network import check
+    from build.sparse.sparse_sim import simulate_sparse
+
+    opened = open_build(built.folder)
+    found = simulate_sparse(opened, frames_for(26), system=True, processes=1)
+    check(found)
+    around = found.system
+    assert found.mismatches == 0 and around.violations == {} and around.rules >= 15
+    assert (around.data_bits, around.address_bits, around.transfers) == (128, 40, 3)
+    assert around.own_cycles_per_frame == 257 and around.share >= 0.98
+    assert around.frame_bytes == 256 * 4 + 1
+    slow = simulate_sparse(opened, frames_for(8), system=True, stall=0.7, processes=1)
+    assert slow.mismatches == 0 and slow.system.violations == {}
+    # It is not what a package is told to expect.
+    before = json.loads((built.folder / "package" / "manifest.json").read_text())["performance"]
+    record_simulation(opened, slow)
+    after = json.loads((built.folder / "package" / "manifest.json").read_text())["performance"]
+    assert before == after
+    assert json.loads((built.folder / "report.json").read_text())["system"]["frames"] == 8
+
+
 def test_the_packages_rtl_classifies_as_the_network_does(built):
     from build.finished import open_build
     from build.simulation.rtl_folder import read_rtl
