@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 from deploy.board.errors import BadInput
 from deploy.board.package import Package, read_package
@@ -48,9 +47,7 @@ def test_rtl_and_graph_give_the_same_bytes(package: Package, rtl: RtlAccelerator
 @needs_board_env
 def test_validated_on_its_own_rtl(package: Package, rtl: RtlAccelerator, tmp_path: Path) -> None:
     facts_file = tmp_path / "facts.json"
-    with pytest.raises(typer.Exit) as ended:
-        deploy(package.folder, address="127.0.0.21", json=facts_file)
-    assert ended.value.exit_code == 0
+    deploy(package.folder, address="127.0.0.21", json=facts_file)
     facts = json.loads(facts_file.read_text())
     assert facts["agrees"] and facts["compared"] >= 500 and facts["times"] == "simulated"
     assert len(facts["samples"]["by_snr"]) == 26
