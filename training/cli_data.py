@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from models.cli import DATA, Device, Json, Seed, checked_target, torch_device
+from training.cli_compare import compare
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(compare)
 
 File = Annotated[Path, typer.Argument(help=f"{DATA}.")]
 PerCell = Annotated[
@@ -42,6 +44,7 @@ def synth(
         int | None, typer.Option(help="gzip level 1..9; needs room for both files meanwhile.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished file.")] = False,
+    recipe: Annotated[int, typer.Option(help="1, or 2: closer to real frames (docs/data.md).")] = 1,
     json: Json = None,
 ) -> None:
     """Synthesise a data set like RadioML 2018.01A; run again, it goes on where it stopped."""
@@ -59,6 +62,7 @@ def synth(
             jobs=jobs,
             compress=compress,
             overwrite=force,
+            recipe=recipe,
             progress=progress,
         )
     seconds = time.perf_counter() - start

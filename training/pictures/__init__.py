@@ -2,6 +2,7 @@
 
 from training.pictures.canvas import check_picture, data_uri
 from training.pictures.fidelity_curves import deviations
+from training.pictures.frames import clipping, distributions, eyes
 from training.pictures.pipeline import balance
 from training.pictures.results import (
     Frontier,
@@ -24,11 +25,14 @@ __all__ = [
     "balance",
     "best_of",
     "check_picture",
+    "clipping",
     "compression",
     "constellations",
     "confusion_matrix",
     "data_uri",
     "deviations",
+    "distributions",
+    "eyes",
     "frontier",
     "modulations",
     "search_trace",

@@ -6,7 +6,15 @@ batch-norm statistics of their first layers); what its frames are worth is measu
 `writer` files of any size.
 """
 
-from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block, synthesise
+from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block, recipe_of, synthesise
 from training.synthesis.writer import Written, write_dataset
 
-__all__ = ["BLOCK", "RECIPE_VERSION", "Written", "block", "synthesise", "write_dataset"]
+__all__ = [
+    "BLOCK",
+    "RECIPE_VERSION",
+    "Written",
+    "block",
+    "recipe_of",
+    "synthesise",
+    "write_dataset",
+]

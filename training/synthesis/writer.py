@@ -34,7 +34,7 @@ from models.console import Progress
 from models.errors import BadInput
 from models.files import regular_target, writable_folder
 from training.synthesis.compress import write_compressed
-from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block
+from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block, recipe_of
 from training.synthesis.sink import new_hdf5
 
 _FRAME_BYTES = FRAME * 2 * 4
@@ -70,13 +70,15 @@ def write_dataset(
     snrs: Iterable[int] = SNRS,
     compress: int | None = None,
     overwrite: bool = False,
+    recipe: int = RECIPE_VERSION,
     progress: Progress | None = None,
 ) -> Written:
     """Write a synthetic data set in the layout, order and types of RadioML 2018.01A.
 
-    The bytes depend on `frames_per_cell`, `seed`, `snrs` and the NumPy version only, and frame i
-    of a cell on seed, class, SNR and i only. Killed at any time, the same call goes on where the
-    last one stopped. `path` appears when it is complete; what was there before stays until then.
+    The bytes depend on `frames_per_cell`, `seed`, `snrs`, `recipe` and the NumPy version only, and
+    frame i of a cell on recipe, seed, class, SNR and i only. Killed at any time, the same call goes
+    on where the last one stopped. `path` appears when it is complete; what was there before stays
+    until then.
 
     Args:
         path: file to write.
@@ -87,6 +89,7 @@ def write_dataset(
         compress: gzip level 1..9; noise hardly shrinks, and the disk must hold both files for a
             while. None leaves the frames as they are, which reads fastest.
         overwrite: replace a finished file at `path`.
+        recipe: its number (`recipe.RECIPES`).
         progress: told about every written block.
 
     Raises:
@@ -97,7 +100,7 @@ def write_dataset(
     snrs = _check(path, frames_per_cell, seed, jobs, snrs, compress, overwrite)
     plan = {
         "layout": 2,  # goes up when files are laid out in another way
-        "recipe_version": RECIPE_VERSION,
+        "recipe_version": recipe_of(recipe).version,
         "seed": seed,
         "frames_per_cell": frames_per_cell,
         "snrs": snrs,
@@ -138,7 +141,7 @@ def write_dataset(
         resumed_at=resumed_at,
         seed=seed,
         frames_per_cell=frames_per_cell,
-        recipe_version=RECIPE_VERSION,
+        recipe_version=recipe,
         data_label=_label(plan),
     )
 
@@ -280,7 +283,8 @@ def _write(
     def make(number: int) -> int:
         cell, index = divmod(number, per_class)
         modulation, snr = divmod(cell, len(snrs))
-        frames = block(plan["seed"], modulation, snrs[snr], index)[: frames_of(number)]
+        frames = block(plan["seed"], modulation, snrs[snr], index, plan["recipe_version"])
+        frames = frames[: frames_of(number)]
         row = cell * per_cell + index * BLOCK
         _write_all(descriptor, frames.astype("<f4", copy=False), offset + row * _FRAME_BYTES)
         _write_all(descriptor, checksums(frames).astype("<u4"), checksum_offset + row * 4)
