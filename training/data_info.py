@@ -18,10 +18,7 @@ from deploy.board.radioml import (
 )
 from models.console import Progress
 from models.errors import BadInput, CheckFailed
-
-CLIP = 2.0
-"""The input quantizers of all our networks end at +-2."""
-
+from training.frame_statistics import CLIP
 
 HUGE = 1e4
 """No sample of a signal scaled like RadioML's comes near; even the SSB classes stay far below."""

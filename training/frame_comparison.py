@@ -10,8 +10,8 @@ import numpy as np
 from deploy.board.radioml import SNRS, class_index, open_file, read_index, read_rows
 from models.errors import BadInput
 from models.files import existing_file
-from training.data_info import CLIP, sample_rows
-from training.frame_statistics import CLIPPED, Looks, fitted_roll_off, look_at
+from training.data_info import sample_rows
+from training.frame_statistics import CLIP, CLIPPED, Looks, fitted_roll_off, look_at
 from training.page import write_page
 from training.pictures import clipping, data_uri, distributions, eyes
 from training.recordings.formats import open_recording

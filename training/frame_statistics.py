@@ -9,8 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from training.data_info import CLIP
 from training.synthesis.modulations import PULSE_POWER, ROLL_OFF, SPS
+
+CLIP = 2.0
+"""The input quantizers of all our networks end at +-2."""
 
 LINE = 0.7
 """|mean x^2| / mean |x|^2 from which on a frame lies on a line (BPSK, ASK): noise has next to 0."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.errors import BadInput
+from training.cli_compare import compare
 from training.frame_comparison import compare_frames, drawn_frames, look_at_both, read_frames
 from training.frame_statistics import fitted_roll_off, look_at
 from training.synthesis import block, synthesise
@@ -92,20 +93,16 @@ def test_recipe_2_turns_frames_slowly() -> None:
         synthesise("QPSK", 0, 1, np.random.default_rng(0), 3)
 
 
-def test_command_writes_table_json_and_page(cli, tmp_path: Path, data: Path) -> None:
+def test_command_writes_table_json_and_page(tmp_path: Path, data: Path, capsys) -> None:
     facts, page = tmp_path / "facts.json", tmp_path / "page.html"
     np.save(tmp_path / "r.npy", drawn(("BPSK", "QPSK"), 2, 16).samples)
-    done = cli("data", "compare", tmp_path / "r.npy", "--with", data, "--json", facts, *_page(page))
-    assert "roll-off" in done.stdout
+    compare(tmp_path / "r.npy", str(data), report=page, json=facts)
+    assert "roll-off" in capsys.readouterr().out
     told = json.loads(facts.read_text())
     assert told["frames"] == [32, 20] and told["length"] == 256
     assert "recipe 1" in told["labels"][1]
     assert len(told["clipped"][1]) == 26
     assert page.read_text().count("data:image/png") == 3
-
-
-def _page(path: Path) -> tuple[str, Path]:
-    return "--report", path
 
 
 @pytest.mark.parametrize(

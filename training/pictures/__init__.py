@@ -2,7 +2,7 @@
 
 from training.pictures.canvas import check_picture, data_uri
 from training.pictures.fidelity_curves import deviations
-from training.pictures.frames import clipping, distributions, eyes
+from training.pictures.frame_looks import clipping, distributions, eyes
 from training.pictures.pipeline import balance
 from training.pictures.results import (
     Frontier,

@@ -27,11 +27,11 @@ def distributions(looks: Sequence["Looks"], labels: Sequence[str]) -> bytes:
         density = 10 * np.log10(np.median(look.spectra, axis=0) + 1e-20)
         wide.plot(frequency, density, color=colour, linewidth=1, label=label)
         near.plot(frequency, density, color=colour, linewidth=1)
-        amplitude.hist(look.amplitudes.ravel(), 80, (0, 2.2), **_line(colour))
-        delay.hist(look.values["timing: delay, samples"], 16, (0, 8), **_line(colour))
+        amplitude.hist(look.amplitudes.ravel(), 80, range=(0, 2.2), **_line(colour))
+        delay.hist(look.values["timing: delay, samples"], 16, range=(0, 8), **_line(colour))
         known = look.values["drift: cycles a sample"]
-        drift.hist(1e5 * known[np.isfinite(known)], 41, (-12, 12), **_line(colour))
-        cumulant.hist(look.values["cumulant C42"], 60, (-2.2, 0.2), **_line(colour))
+        drift.hist(1e5 * known[np.isfinite(known)], 41, range=(-12, 12), **_line(colour))
+        cumulant.hist(look.values["cumulant C42"], 60, range=(-2.2, 0.2), **_line(colour))
     near.set(xlim=(0.03, 0.1), ylim=(-35, 15))
     for axes, title, unit in (
         (wide, "spectrum, dB", "cycles a sample"),
