@@ -6,6 +6,7 @@ that the steps are to each other as small integers and every sum stays on its si
 threshold; hardware then adds integers.
 """
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -16,7 +17,7 @@ from qonnx.transformation.base import Transformation
 from qonnx.transformation.general import SortGraph
 
 from build.checks import PASSING, QUANTIZERS, joins
-from build.grid import Grid, common_factors, convergents, grid_of
+from build.grid import ROUNDING, Grid, common_factors, convergents, grid_of
 
 SMALL = 64
 """Factors up to which the steps are taken as they are."""
@@ -45,6 +46,8 @@ class BranchesOnOneGrid(Transformation):
             ratio = right.step / left.step
             for candidate in _between(ratio):
                 if decides_alike(model, node, candidate):
+                    if math.isclose(float(candidate), ratio, rel_tol=ROUNDING):
+                        break  # there already, with factors that are not small
                     _multiply(model, node, float(candidate) / ratio)
                     return model.transform(SortGraph()), True
         return model, False

@@ -9,6 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
 
 from models.export import load_onnx
+from models.vintage import QONNX
 from tests.build.branches import NETWORKS
 from tests.build.foreign import export
 from tests.build.small_aaronnet import frames_for
@@ -223,3 +224,32 @@ def test_small_networks_with_branches_reach_rtl_bit_by_bit(tmp_path, name):
     opened = open_build(tmp_path / "out")
     for stall in (0.0, 0.3):
         assert simulate_build(opened, frames[:8], stall=stall, fast=True).mismatches == 0
+
+
+def test_steps_that_share_one_only_by_large_factors_are_left_at_it():
+    """It was rewritten again and again, always to what it was."""
+    from build.grid import common_factors, grid_of
+    from build.one_grid import SMALL, BranchesOnOneGrid
+
+    def quantizer(given: str, made: str, step: str, bits: str):
+        return helper.make_node(
+            "Quant", [given, step, "zero", bits], [made], name=made,
+            domain=QONNX, signed=0, narrow=0, rounding_mode="ROUND",
+        )  # fmt: skip
+
+    nodes = [
+        quantizer("x", "a", "left", "four"),
+        quantizer("x", "b", "right", "four"),
+        helper.make_node("Add", ["a", "b"], ["sum"], name="sum"),
+        quantizer("sum", "y", "fine", "eight"),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2, 4)) for name in "xy"]
+    model = ModelWrapper(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:])))
+    steps = {"left": 1.0, "right": 0.8067, "fine": 0.0731, "zero": 0.0, "four": 4.0, "eight": 8.0}
+    for name, value in steps.items():
+        model.set_initializer(name, np.array(value, np.float32))
+    model, changed = BranchesOnOneGrid().apply(model.transform(InferShapes()))
+    (added,) = model.get_nodes_by_op_type("Add")
+    factors = common_factors([grid_of(model, name).step for name in added.input])
+    assert changed and factors == [269, 217] and max(factors) > SMALL
+    assert not BranchesOnOneGrid().apply(model)[1]
