@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.cli import DATA, Json, complete_network
+from models.cli import DATA, Code, Json, TrustRemembered, complete_network
 
 SPARSE_TO = ("estimate", "hdl")
 """Targets that a sparse build reaches at once."""
@@ -72,6 +72,8 @@ def build(
     layers: Annotated[
         bool, typer.Option("--layers", "--breakdown", help="One row a layer.")
     ] = False,
+    trust: TrustRemembered = False,
+    code: Code = None,
     json: Json = None,
 ) -> None:
     """Build an accelerator for a board, every step verified against the network.
@@ -85,8 +87,10 @@ def build(
     from build.style import by_options, choose
     from models.errors import BadInput
     from models.files import check_target, write_json
+    from models.user_code import Trust
 
     check_target(json)
+    allowed = Trust(trust, code)
     if style not in (None, DENSE, SPARSE):
         raise BadInput(f"unknown style {style!r}; choose dense or sparse")
     dense = {"--fps": fps is not None, "--folding": folding is not None, "--logits": logits}
@@ -105,7 +109,7 @@ def build(
     if style is None:
         choice = by_options(only_dense, ["--clocks"] if clocks is not None else [])
         if choice is None:
-            given, choice = choose(network, board, _verbose())
+            given, choice = choose(network, board, _verbose(), allowed)
         style = choice.style
         if choice.clocks is not None:
             clocks = str(choice.clocks)
@@ -115,7 +119,12 @@ def build(
         from build.sparse.sparse_build import build_sparse
 
         result = build_sparse(
-            given, board, out, clock=clock, clocks=clocks, frames=data, verbose=_verbose()
+            *(given, board, out),
+            clock=clock,
+            clocks=clocks,
+            frames=data,
+            verbose=_verbose(),
+            trust=allowed,
         )
     else:
         result = flow.build(
@@ -130,6 +139,7 @@ def build(
             size_fifos=size_fifos,
             frames=data,
             verbose=_verbose(),
+            trust=allowed,
         )
     if json:
         write_json(json, result.report.to_dict())

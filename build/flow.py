@@ -26,10 +26,11 @@ from build.staging import staged
 from build.stimuli import frames_to_verify
 from build.xilinx import check_tools, find_vivado
 from models.checkpoint import Checkpoint
-from models.config import CONFIGS
+from models.config import CONFIGS, NetConfig
 from models.console import Bar
 from models.errors import BadInput, CheckFailed
 from models.files import write_json
+from models.user_code import Trust
 
 if TYPE_CHECKING:
     from build.verify import Verifier
@@ -72,6 +73,7 @@ def build(
     size_fifos: bool = False,
     frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
+    trust: Trust = Trust(),
     alter: Callable[[str, ModelWrapper], ModelWrapper] | None = None,
 ) -> BuildResult[DenseReport]:
     """Build an accelerator and verify every step.
@@ -93,6 +95,7 @@ def build(
         frames: float32 (N, C, L) to verify with, best over all SNRs, or a file in RadioML's layout
             to take them from; otherwise synthetic ones, or for a task that is not RadioML's random
             ones.
+        trust: which code may run, where a checkpoint needs some.
         verbose: let the libraries print; their words are in OUT/libraries.log anyway.
         alter: called with each step's name and graph before verification; for tests that inject
             faults.
@@ -117,7 +120,7 @@ def build(
     if folding is not None and folding != TUNED:
         read_folding(folding)
     with quiet(Path(os.devnull), verbose):
-        source = open_source(given, integers=True)
+        source = open_source(given, integers=True, trust=trust)
     frames = frames_to_verify(frames, source.task)
     out = Path(out).resolve()
     with staged(out) as new, quiet(new / "libraries.log", verbose):
@@ -185,7 +188,7 @@ def tuned_folding(source: Source, board: str) -> Path:
     """
     folder = Path(__file__).parent / "foldings"
     config = source.checkpoint.config if source.checkpoint else None
-    shape = (config.family, config.filters, config.dense) if config else ()
+    shape = (config.family, config.filters, config.dense) if isinstance(config, NetConfig) else ()
     for name, known in CONFIGS.items():
         path = folder / f"{name}-{board}.json"
         if shape == (known.family, known.filters, known.dense) and path.exists():

@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import google.protobuf.message
@@ -25,14 +25,17 @@ from models.checkpoint import Checkpoint
 from models.errors import BadInput
 from models.export import frame_of, load_onnx, read_metadata, to_qonnx
 from models.files import existing_file
+from models.foreign import ForeignConfig
+from models.user_code import Trust
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is built: the exported model, and the network it came from if it is ours.
+    """What is built: the exported model, and the checkpoint that it came from, if there is one.
 
-    A foreign network is also there as it was given: `original`; `shared` names the tensors that it
-    and `model` have in common, and the step of the integers that they are in `model`.
+    A foreign network, be it a file or the checkpoint of a class of the user's, is also there as it
+    was given: `original`; `shared` names the tensors that it and `model` have in common, and the
+    step of the integers that they are in `model`.
     """
 
     model: ModelWrapper
@@ -43,8 +46,10 @@ class Source:
 
     @property
     def network(self) -> torch.nn.Module | None:
-        """The Brevitas network, or None for a foreign ONNX file."""
-        return None if self.checkpoint is None else self.checkpoint.network
+        """The Brevitas network; None for an ONNX file, and for what was rewritten in integers."""
+        if self.checkpoint is None or self.original is not None:
+            return None
+        return self.checkpoint.network
 
     @property
     def task(self) -> Task:
@@ -65,13 +70,16 @@ def task_of(model: ModelWrapper) -> Task:
     return Task(channels, length, classes, step * low, step * high)
 
 
-def open_source(given: str | Path | Checkpoint | Source, integers: bool = False) -> Source:
+def open_source(
+    given: str | Path | Checkpoint | Source, integers: bool = False, trust: Trust = Trust()
+) -> Source:
     """Return the model of a checkpoint, a checkpoint file (.pth) or a QONNX file (.onnx).
 
     Args:
         given: one of them, or what was opened before.
         integers: write a foreign network in integers, where it is a straight line
             (`build.integers`).
+        trust: which code may run, where a checkpoint needs some.
 
     Raises:
         BadInput: it is unusable, or has activations that are not quantized.
@@ -79,8 +87,15 @@ def open_source(given: str | Path | Checkpoint | Source, integers: bool = False)
     if isinstance(given, Source):
         return given
     if not isinstance(given, Checkpoint) and Path(given).suffix == ".onnx":
-        return _foreign(Path(given), integers)
-    opened = given if isinstance(given, Checkpoint) else checkpoints.load(given)
+        model = load_onnx(given)
+        metadata = read_metadata(model)
+        ours = bool(metadata) and metadata.get("config", {}).get("family") != ForeignConfig.family
+        return _foreign(model, Path(given).stem, str(given), integers and not ours, ours)
+    opened = given if isinstance(given, Checkpoint) else checkpoints.load(given, trust=trust)
+    if isinstance(opened.config, ForeignConfig):
+        file = opened.config.name if isinstance(given, Checkpoint) else str(given)
+        made = _foreign(to_qonnx(opened), opened.config.name, file, integers)
+        return replace(made, checkpoint=opened)
     if not opened.config.hardware_form:
         what = opened.config.name if isinstance(given, Checkpoint) else given
         raise BadInput(
@@ -93,23 +108,32 @@ def open_source(given: str | Path | Checkpoint | Source, integers: bool = False)
     return Source(model, opened, opened.config.name)
 
 
-def _foreign(path: Path, integers: bool) -> Source:
-    model = load_onnx(path)
-    ours = bool(read_metadata(model))  # buildable as soon as it is quantized
-    if integers and not ours:
+def _foreign(
+    model: ModelWrapper, name: str, what: str, integers: bool, ours: bool = False
+) -> Source:
+    """Return the source of a graph.
+
+    Args:
+        model: as it was read or exported.
+        name: of the network.
+        what: to call it in messages.
+        integers: as `open_source`.
+        ours: it was exported from a network of ours, and is buildable as soon as it is quantized.
+    """
+    if integers:
         original = folded(model)
         if straight(original):
             try:
                 check_operators(original)
                 known, shared = lowered(prepared(original))
             except BadInput as error:
-                raise BadInput(f"{path}: {error}") from error
-            return Source(known, None, path.stem, original=original, shared=shared)
+                raise BadInput(f"{what}: {error}") from error
+            return Source(known, None, name, original=original, shared=shared)
     known = canonical(model)
     if not ours:
-        check_buildable(known, str(path))
-    check_quantized(known, str(path))
-    return Source(known, None, path.stem, original=model)
+        check_buildable(known, what)
+    check_quantized(known, what)
+    return Source(known, None, name, original=model)
 
 
 def load_graph(path: str | Path) -> ModelWrapper:

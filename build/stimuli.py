@@ -45,9 +45,9 @@ class Task:
     @property
     def class_names(self) -> list[str]:
         """The names of its classes, in the order of the indices."""
-        from deploy.board.radioml import CLASSES
+        from deploy.board.radioml import Layout
 
-        return list(CLASSES) if self.radioml else [f"class {i}" for i in range(self.classes)]
+        return list(Layout(self.length, self.channels, self.classes).class_names)
 
 
 def frames_to_verify(given: np.ndarray | str | Path | None, task: Task) -> np.ndarray:

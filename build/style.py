@@ -10,6 +10,7 @@ from build.environment import quiet, setup
 from build.source import Source, open_source
 from build.sparse.room import Area
 from models.errors import BadInput
+from models.user_code import Trust
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,14 @@ def by_options(dense: list[str], sparse: list[str]) -> Choice | None:
     return None
 
 
-def choose(given: str | Path, board: str, verbose: bool = False) -> tuple[Source, Choice]:
+def choose(
+    given: str | Path, board: str, verbose: bool = False, trust: Trust = Trust()
+) -> tuple[Source, Choice]:
     """Return an opened network, and the style for it.
 
     Sparse where its hardware is known, takes a frame in no more clocks than a dense build at its
-    best, and leaves as much of the board free as a dense one would, by an estimate.
+    best, and leaves as much of the board free as a dense one would, by an estimate. A checkpoint of a
+    class of the user's is opened by the code that `trust` lets run.
 
     Raises:
         BadInput: there is no such network or board.
@@ -63,7 +67,7 @@ def choose(given: str | Path, board: str, verbose: bool = False) -> tuple[Source
         from build.sparse.from_graph import network_of
 
         chosen = find_board(board)
-        source = open_source(given, integers=True)
+        source = open_source(given, integers=True, trust=trust)
         try:
             network = network_of(source.model)
         except BadInput as error:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.cli import LOOPBACK, Fast, Graph
-from models.cli import Device, Json, checked_target, complete_network, torch_device
+from models.cli import (
+    Code,
+    Device,
+    Json,
+    TrustRemembered,
+    checked_target,
+    complete_network,
+    torch_device,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,16 +88,19 @@ def classify(
         Path | None,
         typer.Option(help="Write an HTML page with pictures.", callback=checked_target),
     ] = None,
+    trust: TrustRemembered = False,
+    code: Code = None,
     device: Device = "auto",
     json: Json = None,
 ) -> None:
     """Classify a recording, frame by frame."""
     from deploy.board.package import read_package
-    from deploy.board.radioml import FRAME
     from models import checkpoint as checkpoints
     from models.console import Bar, print_line, print_table
     from models.errors import BadInput
     from models.files import check_apart, write_json
+    from models.foreign import frame_of_config
+    from models.user_code import Trust
     from training.recordings.annotations import annotated, write_annotations
     from training.recordings.formats import open_recording
     from training.recordings.prepared import Preparation, Prepared
@@ -111,14 +122,15 @@ def classify(
     opened = open_recording(recording, type_, rate)
     how = Preparation(shift, symbol_rate, decimate, normalize, step, gate)
     if package is None:
-        loaded, length = checkpoints.load(network), FRAME
+        loaded = checkpoints.load(network, trust=Trust(trust, code))
+        width, length, _ = frame_of_config(loaded.config)
         name, trained_on, ask = _network(loaded, torch_device(device), threshold, temperature)
     else:
         read = read_package(package)
         length, width = read.input.frame
-        if width != 2:
-            raise BadInput(f"{package} takes {width} channels, a recording has I and Q")
         name, trained_on, ask = _accelerator(read, board, graph, fast)
+    if width != 2:
+        raise BadInput(f"{package or network} takes {width} channels, a recording has I and Q")
     wanted = _estimated(opened, how, most) if most else [(how, "as given")]
     prepared = [Prepared(opened, each, length) for each, _ in wanted]
     answers = []
@@ -205,14 +217,18 @@ Asked = tuple[str, str, "Callable[[Prepared, Any], list[Row]]"]
 
 
 def _network(checkpoint: Any, device: str, threshold: float, temperature: float) -> Asked:
-    from deploy.board.radioml import CLASSES
+    from deploy.board.radioml import Layout
+    from models.foreign import frame_of_config
     from training.recordings.rows import classify as ask
+
+    channels, length, classes = frame_of_config(checkpoint.config)
+    names = Layout(length, channels, classes).class_names
 
     def run(prepared: "Prepared", progress: Any) -> "list[Row]":
         rows = ask(
             checkpoint,
             prepared,
-            CLASSES,
+            names,
             threshold=threshold,
             temperature=temperature,
             device=device,

@@ -7,7 +7,8 @@ Format (`torch.save`, loads with `weights_only=True`):
 
 `info` holds plain types; `info["data_label"]` says what the network was trained on. A bare state
 dict, as the original authors published them, loads too: its configuration is read off the shapes.
-What a file may hold is in `models/schema.py`.
+What a file may hold is in `models/schema.py`. A network of a class of the user's own has no code
+in its file: `models/user_code.py` says which code runs, and when.
 """
 
 import hashlib
@@ -29,8 +30,10 @@ from models.config import CONFIGS, NetConfig
 from models.console import printable
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
+from models.foreign import Config, ForeignConfig, ours, read_config
 from models.networks import build_network
 from models.schema import STATE, check, check_content, check_state
+from models.user_code import Trust, admit
 from models.zoo import FOLDER as ZOO
 from models.zoo import find
 
@@ -44,8 +47,16 @@ class Checkpoint:
     """A loaded checkpoint: `network` is in eval mode, on the CPU, and matches `config`."""
 
     network: nn.Module
-    config: NetConfig
+    config: Config
     info: dict[str, Any] = field(default_factory=dict)
+
+    def ours(self, command: str) -> NetConfig:
+        """Return the configuration of a network of this project; `command` wants it.
+
+        Raises:
+            BadInput: it is a class of the user's.
+        """
+        return ours(self.config, command)
 
     @property
     def data_label(self) -> str:
@@ -53,7 +64,7 @@ class Checkpoint:
         return self.info.get("data_label", UNKNOWN_DATA)
 
 
-def save(path: str | Path, network: nn.Module, config: NetConfig, info: dict[str, Any]) -> None:
+def save(path: str | Path, network: nn.Module, config: Config, info: dict[str, Any]) -> None:
     """Write a checkpoint that `load` reads back, whole or not at all.
 
     Args:
@@ -68,7 +79,7 @@ def save(path: str | Path, network: nn.Module, config: NetConfig, info: dict[str
 
 
 def to_content(
-    state: Mapping[str, torch.Tensor], config: NetConfig, info: dict[str, Any]
+    state: Mapping[str, torch.Tensor], config: Config, info: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what a checkpoint file holds, its digest included."""
     content: dict[str, Any] = {
@@ -100,15 +111,24 @@ def packed(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:
+def load(
+    path: str | Path,
+    config: Config | None = None,
+    *,
+    trust: Trust = Trust(),
+    only_ours: str | None = None,
+) -> Checkpoint:
     """Load a checkpoint of ours or a published bare state dict.
 
     Args:
         path: the .pth file, or a name of the zoo.
         config: what the network is expected to be; without it the file says.
+        trust: which code may run, where the network is a class of the user's.
+        only_ours: the command that cannot do anything with such a network, and refuses it.
 
     Raises:
-        BadInput: the file is missing, damaged, unsafe, or does not fit `config`.
+        BadInput: the file is missing, damaged, unsafe, needs code that may not run, or does not fit
+            `config`.
     """
     path = existing_file(find(path), "checkpoint")
     content = _read(path)
@@ -118,14 +138,18 @@ def load(path: str | Path, config: NetConfig | None = None) -> Checkpoint:
             raise BadInput(f"{what} has format {content.get('format')!r}, not {FORMAT}")
         check_content(content, what)
         state, info = content["state_dict"], dict(content["info"])
-        own = NetConfig.from_dict(content["config"], what)
+        own = read_config(content["config"], what)
     else:
         check(STATE, dict(content), what)
         state, info, own = content, {}, infer_config(content, path)
+    if only_ours is not None:
+        ours(own, only_ours)
     if path.parent == ZOO:
         # A pruned variant has its parent's configuration; in reports it goes by its own name.
         own = own.changed(name=path.stem)
     config = config or own
+    if isinstance(config, ForeignConfig):
+        config = config.changed(origin=admit(config.origin, trust, path))
     network = build_network(config)
     check_state(state, network, config, what)
     if content.get("digest") is None:

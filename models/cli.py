@@ -9,6 +9,7 @@ from models import zoo
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from models.user_code import Trust
 
 DATA = "Data file in RadioML 2018.01A's layout (HDF5)"
 
@@ -57,6 +58,16 @@ Json = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of everything random.")]
 """Within what numpy, torch and Lightning take."""
+TrustRemembered = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Let the code run that a checkpoint of your own class needs, if unchanged."
+    ),
+]
+Code = Annotated[
+    Path | None,
+    typer.Option("--code", help="Let this file run for it, whatever has become of it."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -97,6 +108,8 @@ def open_checkpoint(
     path: str,
     model: str | None = None,
     filters: str | None = None,
+    *,
+    trust: "Trust",
     **bits: int | None,
 ) -> "Checkpoint":
     """Load `path` as the configuration named `model` with the given changes.
@@ -111,8 +124,10 @@ def open_checkpoint(
     from models.config import named_config
 
     if model is None and filters is None and not any(bits.values()):
-        return checkpoint.load(path)
-    config = named_config(model) if model else checkpoint.load(path).config
+        return checkpoint.load(path, trust=trust)
+    own = "another --model, --filters or bits"
+    given = checkpoint.load(path, only_ours=own).ours(own)
+    config = named_config(model) if model else given
     return checkpoint.load(path, config.changed(filters=parse_filters(filters), **bits))
 
 
@@ -151,6 +166,8 @@ def cost(
     input_bits: InputBits = None,
     weight_bits: WeightBits = None,
     act_bits: ActBits = None,
+    trust: TrustRemembered = False,
+    code: Code = None,
 ) -> None:
     """Count a network's official inference cost and its score against the VGG10 baseline."""
     from models.console import print_table
@@ -158,6 +175,7 @@ def cost(
     from models.errors import BadInput
     from models.export import load_onnx, read_metadata
     from models.files import write_json
+    from models.user_code import Trust
 
     changes = {"input_bits": input_bits, "weight_bits": weight_bits, "act_bits": act_bits}
     if network.endswith(".onnx"):
@@ -168,7 +186,8 @@ def cost(
         name, data_label = graph.graph.name or network, metadata.get("data_label", "unknown")
         counted = inference_cost(graph, network)
     else:
-        loaded = open_checkpoint(network, model, filters, **changes)
+        allowed = Trust(trust, code)
+        loaded = open_checkpoint(network, model, filters, trust=allowed, **changes)
         name, data_label = loaded.config.name, loaded.data_label
         counted = inference_cost(loaded, network)
     if json:
@@ -207,16 +226,20 @@ def export(
     input_bits: InputBits = None,
     weight_bits: WeightBits = None,
     act_bits: ActBits = None,
+    trust: TrustRemembered = False,
+    code: Code = None,
 ) -> None:
-    """Write a checkpoint as a static QONNX file with input (1, 2, 1024)."""
+    """Write a checkpoint as a static QONNX file, for input (1, 2, 1024) if it is one of ours."""
     from models import export as exporter
     from models.console import print_table
     from models.files import write_json
+    from models.user_code import Trust
 
     loaded = open_checkpoint(
         checkpoint,
         model,
         filters,
+        trust=Trust(trust, code),
         input_bits=input_bits,
         weight_bits=weight_bits,
         act_bits=act_bits,

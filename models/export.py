@@ -29,9 +29,10 @@ from qonnx.transformation.general import (
 from qonnx.transformation.infer_shapes import InferShapes
 
 from models.checkpoint import Checkpoint
-from models.config import FRAME_CHANNELS, FRAME_LENGTH, NetConfig
+from models.config import FRAME_CHANNELS, FRAME_LENGTH
 from models.errors import BadInput
 from models.files import atomic, existing_file
+from models.foreign import Config, ForeignConfig, read_config
 from models.seal import break_seal, check_values, seal
 from models.vintage import MODERNISE
 
@@ -58,7 +59,7 @@ def _module(scope: str) -> str:
     """Return `expand.branch1.0` for the exporter's `/expand/branch1/branch1.0/Conv`."""
     parts = scope.split("/")[1:-1]
     # A member of a Sequential repeats the Sequential's name before its own.
-    parents = ["", *parts[:-1]]
+    parents = ["", *parts][: len(parts)]
     names = [part.removeprefix(f"{up}.") for up, part in zip(parents, parts, strict=True)]
     module = ".".join(names)
     for wrapping in (".export_handler", ".activation_impl"):
@@ -109,6 +110,8 @@ class CentreWeights(Transformation):
 def export(checkpoint: Checkpoint, path: str | Path) -> str:
     """Write `checkpoint` as a static QONNX file with input (1, 2, 1024) and output (1, 24).
 
+    A class of the user's has the input that it takes, and the output that it gives.
+
     The model's properties carry `aaronnet.config`, `aaronnet.checkpoint_sha256` and
     `aaronnet.data_label`; `read_metadata` gives them back.
 
@@ -135,11 +138,10 @@ def save_onnx(model: ModelWrapper, path: str | Path) -> str:
 
 def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
     """Return `checkpoint` as a QONNX graph; see `export` for shapes and properties."""
+    frame = torch.zeros(_input_shape(checkpoint.config))
     with torch.no_grad():
         # The tracing exporter: the same graph as the dynamo one's in an eighth of its time.
-        proto = export_qonnx(
-            checkpoint.network, torch.zeros(INPUT_SHAPE), opset_version=OPSET, dynamo=False
-        )
+        proto = export_qonnx(checkpoint.network, frame, opset_version=OPSET, dynamo=False)
     model = ModelWrapper(proto)
     for step in (
         NameNodesByModule(),
@@ -164,6 +166,10 @@ def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
     return model
 
 
+def _input_shape(config: Config) -> tuple[int, ...]:
+    return (1, *config.spelling) if isinstance(config, ForeignConfig) else INPUT_SHAPE
+
+
 def read_metadata(model: ModelWrapper) -> dict[str, Any]:
     """Return our own properties of a QONNX model without their prefix; {} for a foreign model.
 
@@ -180,7 +186,7 @@ def read_metadata(model: ModelWrapper) -> dict[str, Any]:
             entries["config"] = json.loads(entries["config"])
         except ValueError as error:
             raise BadInput(f"the model's {METADATA}config is no JSON: {error}") from error
-        NetConfig.from_dict(entries["config"], f"the model's {METADATA}config")
+        read_config(entries["config"], f"the model's {METADATA}config")
     return entries
 
 

@@ -38,11 +38,12 @@ def to_hardware(checkpoint: Checkpoint, block_bits: int, frames: Tensor) -> Chec
     Raises:
         BadInput: it is a hardware form of other bits already.
     """
-    if checkpoint.config.hardware_form:
-        if checkpoint.config.block_bits in (None, block_bits):
+    config = checkpoint.ours("quantize")
+    if config.hardware_form:
+        if config.block_bits in (None, block_bits):
             return checkpoint
         raise BadInput(
-            f"{checkpoint.config.name} is a hardware form with {checkpoint.config.block_bits} bits "
+            f"{config.name} is a hardware form with {config.block_bits} bits "
             "already; quantize the checkpoint that it was made from"
         )
     fused = fuse(checkpoint, block_bits)
@@ -53,9 +54,8 @@ def to_hardware(checkpoint: Checkpoint, block_bits: int, frames: Tensor) -> Chec
 
 def fuse(checkpoint: Checkpoint, block_bits: int) -> Checkpoint:
     """Return the hardware form, its block quantizers not calibrated yet: range [-1, 1)."""
-    config = checkpoint.config.changed(
-        name=f"{checkpoint.config.name}-hw{block_bits}", block_bits=block_bits
-    )
+    config = checkpoint.ours("quantize")
+    config = config.changed(name=f"{config.name}-hw{block_bits}", block_bits=block_bits)
     source = checkpoint.network
     assert isinstance(source, AaronNet), "VGG10 is in hardware form as it is"
     network = HardwareAaronNet(config)

@@ -7,16 +7,20 @@ from models.aaronnet import AaronNet
 from models.bacalhaunet import BacalhauNet
 from models.config import NetConfig
 from models.errors import BadInput
+from models.foreign import Config, ForeignConfig, build_foreign
 from models.hardware import HardwareAaronNet
 from models.vgg10 import VGG10
 
 
-def build_network(config: NetConfig) -> nn.Module:
+def build_network(config: Config) -> nn.Module:
     """Return an untrained network of the given configuration.
 
     Raises:
-        BadInput: it gives bits to a layer that the network has not.
+        BadInput: it gives bits to a layer that the network has not, or is of a class of the user's
+            whose code was not admitted.
     """
+    if isinstance(config, ForeignConfig):
+        return build_foreign(config)
     network = _built(config)
     known = quantized_layers(network)
     if unknown := [layer for layer, _ in config.layer_bits if layer not in known]:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
-from brevitas.core.scaling import ParameterFromRuntimeStatsScaling
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, TypeAdapter, ValidationError
 from torch import nn
 
-from models.config import NetConfig
 from models.errors import BadInput
+from models.foreign import Config, ForeignConfig
 
 LONGEST = 1000  # characters of a label
 
@@ -116,7 +115,7 @@ def check_content(content: Mapping[str, Any], what: str) -> None:
 
 
 def check_state(
-    state: Mapping[str, torch.Tensor], network: nn.Module, config: NetConfig, what: str
+    state: Mapping[str, torch.Tensor], network: nn.Module, config: Config, what: str
 ) -> None:
     """Compare keys, shapes and values before loading, for a message that names the difference.
 
@@ -124,13 +123,12 @@ def check_state(
         BadInput: a key is missing or unexpected, or a tensor is not what it should be.
     """
     expected = {key: (tuple(t.shape), t.dtype) for key, t in network.state_dict().items()}
-    # Brevitas lists a learned activation step only once the first training batch has set it.
-    steps = {
-        f"{name}.value"
-        for name, module in network.named_modules()
-        if isinstance(module, ParameterFromRuntimeStatsScaling)
+    # Brevitas lists a learned step or zero only once the first training batch has set it.
+    expected |= {
+        name: (tuple(parameter.shape), parameter.dtype)
+        for name, parameter in network.named_parameters(remove_duplicate=False)
+        if name.endswith(".value")
     }
-    expected |= {step: ((), torch.float32) for step in steps}
     if missing := sorted(expected.keys() - state.keys()):
         problem: str | None = f"{missing[0]} is missing"
     elif unexpected := sorted(state.keys() - expected.keys()):
@@ -141,9 +139,12 @@ def check_state(
             None,
         )
     if problem:
-        raise BadInput(
-            f"{what} does not fit {config.name} (filters {list(config.filters)}): {problem}"
+        shape = (
+            f"{config.origin.cls} of {config.origin.file}"
+            if isinstance(config, ForeignConfig)
+            else f"filters {list(config.filters)}"
         )
+        raise BadInput(f"{what} does not fit {config.name} ({shape}): {problem}")
 
 
 def _fault(

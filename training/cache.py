@@ -7,6 +7,8 @@ network sees: its input quantizer rounds to n <= 14 bits over [-2, 2], so every 
 quantizer's answer changes is an even multiple of 2^-14; rounding to odd keeps all others strictly
 on their side of it, and what saturates would be clipped anyway (`tests/training/test_cache.py`
 shows it against Brevitas). Rounding to nearest would not do: it moves values onto ties.
+
+Networks of the user's own quantize their input as they like: their caches hold float32, as it is.
 """
 
 import contextlib
@@ -21,7 +23,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,7 +31,7 @@ import h5py
 import numpy as np
 import psutil
 
-from deploy.board.radioml import FRAME, Index, check_frames, open_file, read, read_index
+from deploy.board.radioml import Index, Layout, check_frames, open_file, read, read_index
 from models.cache_folder import alone, cache_folder
 from models.console import Progress
 from models.errors import BadInput
@@ -44,8 +46,8 @@ _TILE = 256  # frames per pass of the rounding, so that its arrays stay in the p
 _GATHER = 64  # frames gathered before they are scaled
 _MADV_POPULATE_READ = 22  # missing in Python's mmap; from linux/mman.h
 _RESERVE = 64 << 20
-_PAGE = FRAME * 2 * 2  # bytes of a frame
-_FILES = {"cache.json", "labels.npy", "snrs.npy", "frames.i16", "lock"}  # lock: of format 1
+_FRAMES = {"int16": "frames.i16", "float32": "frames.f32"}
+_FILES = {"cache.json", "labels.npy", "snrs.npy", *_FRAMES.values(), "lock"}  # lock: of format 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,42 @@ class Source:
     format: int = FORMAT
 
 
+@dataclass(frozen=True)
+class CacheKind:
+    """What a cache holds.
+
+    Attributes:
+        layout: the sizes of its file.
+        exact: samples are float32 as they are, not rounded and saturated for our quantizers.
+    """
+
+    layout: Layout = Layout()
+    exact: bool = False
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of a sample."""
+        return np.dtype(np.float32 if self.exact else np.int16)
+
+    @property
+    def file(self) -> str:
+        """Name of the file of frames."""
+        return _FRAMES[self.dtype.name]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a frame, channels first."""
+        return self.layout.channels, self.layout.samples
+
+    @property
+    def size(self) -> int:
+        """Bytes of a frame."""
+        return self.layout.channels * self.layout.samples * self.dtype.itemsize
+
+
+OURS = CacheKind()
+
+
 class Cache:
     """A finished cache, open for reading.
 
@@ -72,11 +110,13 @@ class Cache:
         index: class and SNR of every frame, as `radioml.read_index` gave them.
     """
 
-    def __init__(self, folder: Path, index: Index, source: Source, mapped: mmap.mmap):
-        self.index = index
+    def __init__(
+        self, folder: Path, index: Index, source: Source, mapped: mmap.mmap, kind: CacheKind
+    ):
+        self.index, self.kind = index, kind
         self._folder, self._source, self._map = folder, source, mapped
         self._map.madvise(mmap.MADV_RANDOM)  # reading ahead would fetch frames nobody asked for
-        self._frames = np.frombuffer(self._map, np.int16).reshape(len(self.index), 2, FRAME)
+        self._frames = np.frombuffer(self._map, kind.dtype).reshape(len(self.index), *kind.shape)
         self._cold = True
 
     def __len__(self) -> int:
@@ -87,28 +127,31 @@ class Cache:
         """SHA-256 of all frames, classes and SNRs, whatever file they came from."""
         found = hashlib.sha256(self.index.labels.tobytes())
         found.update(self.index.snrs.tobytes())
-        with (self._folder / "frames.i16").open("rb") as file:
+        with (self._folder / self.kind.file).open("rb") as file:
             while part := file.read(1 << 20):
                 found.update(part)
         return found.hexdigest()
 
     def __reduce__(self) -> tuple:
-        return _reopen, (self._folder, self.index.path, self._source)
+        return _reopen, (self._folder, self.index.path, self._source, self.kind)
 
     def frames(self, rows: np.ndarray) -> np.ndarray:
-        """Return float32 (B, 2, 1024), the frames of `rows`, int64 (B,), in that order."""
+        """Return float32 (B, C, L), the frames of `rows`, int64 (B,), in that order."""
+        size = self.kind.size
         disk = _blocks_read()
         if self._cold:
             # All at once, so that the disk has them on their way together, not one by one.
             for row in np.sort(rows).tolist():
-                self._map.madvise(mmap.MADV_WILLNEED, row * _PAGE, _PAGE)
-        frames = np.empty((len(rows), 2, FRAME), np.float32)
+                first = row * size // mmap.PAGESIZE * mmap.PAGESIZE
+                self._map.madvise(mmap.MADV_WILLNEED, first, (row + 1) * size - first)
+        frames = np.empty((len(rows), *self.kind.shape), np.float32)
         # A few at a time, which the processor's cache still holds when they are scaled; in one
         # thread, since threads that wait for each other are what slows a busy machine down.
         for first in range(0, len(rows), _GATHER):
             part = frames[first : first + _GATHER]
             part[:] = self._frames[rows[first : first + _GATHER]]
-            part *= np.float32(STEP)
+            if not self.kind.exact:
+                part *= np.float32(STEP)
         # A page is eight blocks; a few that were dropped are not worth asking for all.
         self._cold = _blocks_read() - disk > len(rows) // 4
         return frames
@@ -119,8 +162,8 @@ class Cache:
         Sequentially that takes a disk a fraction of what the same pages take in random order. The
         memory is the system's file cache, which gives way to whoever needs it.
         """
-        if psutil.virtual_memory().available > 1.25 * len(self) * _PAGE:
-            path = self._folder / "frames.i16"
+        if psutil.virtual_memory().available > 1.25 * len(self) * self.kind.size:
+            path = self._folder / self.kind.file
             threading.Thread(target=_read_through, args=(path, self._map), daemon=True).start()
 
 
@@ -154,7 +197,10 @@ def round_to_odd(samples: np.ndarray) -> np.ndarray:
 
 
 def open_cache(
-    path: str | Path, cache_dir: str | Path | None = None, progress: Progress | None = None
+    path: str | Path,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    kind: CacheKind = OURS,
 ) -> Cache:
     """Return the cache of a data file, made anew where there is none or the file has changed.
 
@@ -162,34 +208,35 @@ def open_cache(
         path: data file in RadioML's layout.
         cache_dir: folder for caches, see `cache_of`.
         progress: told (frames done, frames in all) while a cache is made.
+        kind: what it is to hold.
 
     Raises:
         BadInput: the file is unusable (`radioml.read_index`), holds NaN or infinity, or there is no
             place for the cache; an older cache is then still there.
     """
     path = existing_file(path, "data file")
-    folder = cache_of(path, cache_dir)
+    folder = cache_of(path, cache_dir, kind)
     source = source_of(path)
-    if cache := _load(folder, path, source):
+    if cache := _load(folder, path, source, kind):
         return cache
-    with open_file(path):
+    with open_file(path, kind.layout.classes, kind.layout.frame):
         pass  # an unusable file leaves nothing, not even a lock
     writable_folder(folder.parent)
     with alone(folder):
         # Another process may have made it while this one waited.
-        if cache := _load(folder, path, source):
+        if cache := _load(folder, path, source, kind):
             return cache
         try:
-            _make(folder, path, source, progress)
+            _make(folder, path, source, progress, kind)
         except OSError as error:
             raise BadInput(
                 f"cannot write the cache {folder}: {error.strerror or error}; free some space or "
                 "name another folder for caches in AARONNET_CACHE"
             ) from error
-        return _reopen(folder, path, source)
+        return _reopen(folder, path, source, kind)
 
 
-def cache_of(path: str | Path, cache_dir: str | Path | None = None) -> Path:
+def cache_of(path: str | Path, cache_dir: str | Path | None = None, kind: CacheKind = OURS) -> Path:
     """Return the folder in which the cache of a data file lies or would lie.
 
     It is in the folder for caches (`models.cache_folder`) if one is named, by `cache_dir` or by
@@ -197,11 +244,12 @@ def cache_of(path: str | Path, cache_dir: str | Path | None = None) -> Path:
     """
     path = Path(path).absolute()
     place = cache_folder(cache_dir, default=path.parent)
+    ending = ".float32.cache" if kind.exact else ".cache"
     if place == path.parent:
-        return path.with_name(path.name + ".cache")
+        return path.with_name(path.name + ending)
     # Files of one name from several folders shall not take turns.
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    return place / f"{path.name}-{digest}.cache"
+    return place / f"{path.name}-{digest}{ending}"
 
 
 def source_of(path: Path) -> Source:
@@ -215,7 +263,7 @@ def source_of(path: Path) -> Source:
     return Source(status.st_size, status.st_mtime_ns, digest.hexdigest())
 
 
-def _load(folder: Path, path: Path, source: Source) -> Cache | None:
+def _load(folder: Path, path: Path, source: Source, kind: CacheKind) -> Cache | None:
     """Open the cache in `folder`; None unless it is whole and was made from `source`."""
     try:
         # All files through one descriptor: the folder may be replaced between two of them.
@@ -227,17 +275,24 @@ def _load(folder: Path, path: Path, source: Source) -> Cache | None:
         arrays = [_read(place, name) for name in ("labels.npy", "snrs.npy")]
         if facts["source"] != asdict(source) or facts["digest"] != _digest(facts, *arrays):
             return None
+        if facts.get("layout") != _layout_fact(kind):
+            return None
         labels, snrs = (np.load(io.BytesIO(array), allow_pickle=False) for array in arrays)
-        with _opened(place, "frames.i16") as file:
-            if os.fstat(file.fileno()).st_size != len(labels) * _PAGE:
+        with _opened(place, kind.file) as file:
+            if os.fstat(file.fileno()).st_size != len(labels) * kind.size:
                 return None
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        index = Index(path, labels, snrs, facts["label"], facts["in_order"])
-        return Cache(folder, index, source, mapped)
+        index = Index(path, labels, snrs, facts["label"], facts["in_order"], kind.layout)
+        return Cache(folder, index, source, mapped, kind)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # a file is missing, cut short or none of ours: it is made again
     finally:
         os.close(place)
+
+
+def _layout_fact(kind: CacheKind) -> list[int] | None:
+    """Return what an exact cache says of its file's sizes; those of the others are known."""
+    return list(astuple(kind.layout)) if kind.exact else None
 
 
 def _opened(place: int, name: str) -> BinaryIO:
@@ -251,18 +306,22 @@ def _read(place: int, name: str) -> bytes:
 
 def _digest(facts: dict, labels: bytes, snrs: bytes) -> str:
     """Return the SHA-256 of all that a cache says of its frames."""
-    said = json.dumps([facts["source"], facts["label"], facts["in_order"]])
+    said = json.dumps(
+        [facts[key] for key in ("source", "label", "in_order", "layout") if key in facts]
+    )
     return hashlib.sha256(said.encode() + labels + snrs).hexdigest()
 
 
-def _reopen(folder: Path, path: Path, source: Source) -> Cache:
-    cache = _load(folder, path, source)
+def _reopen(folder: Path, path: Path, source: Source, kind: CacheKind) -> Cache:
+    cache = _load(folder, path, source, kind)
     if cache is None:
         raise BadInput(f"the cache {folder} was changed by someone else; start again")
     return cache
 
 
-def _make(folder: Path, path: Path, source: Source, progress: Progress | None) -> None:
+def _make(
+    folder: Path, path: Path, source: Source, progress: Progress | None, kind: CacheKind
+) -> None:
     """Make the cache beside `folder`, then swap; who reads the old one keeps its open files.
 
     The names are always the same, so that what a killed process left behind goes with the next one.
@@ -274,7 +333,7 @@ def _make(folder: Path, path: Path, source: Source, progress: Progress | None) -
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        _build(temporary, path, source, progress)
+        _build(temporary, path, source, progress, kind)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.rename(old)
@@ -300,25 +359,32 @@ def _check_ours(folder: Path) -> None:
         )
 
 
-def _build(folder: Path, path: Path, source: Source, progress: Progress | None) -> None:
+def _build(
+    folder: Path, path: Path, source: Source, progress: Progress | None, kind: CacheKind
+) -> None:
     """Fill `folder` with a cache of `path`; its last file is cache.json."""
-    index = read_index(path)
-    _check_disk(folder, len(index) * _PAGE)
+    layout = kind.layout
+    index = read_index(path, layout.classes, layout.frame)
+    _check_disk(folder, len(index) * kind.size)
     np.save(folder / "labels.npy", index.labels)
     np.save(folder / "snrs.npy", index.snrs)
-    with open_file(path) as file, (folder / "frames.i16").open("wb") as out:
+    opened = open_file(path, layout.classes, layout.frame)
+    with opened as file, (folder / kind.file).open("wb") as out:
         done = 0
         for frames in _read_ahead(file["X"]):
             check_frames(file["X"], frames, np.arange(done, done + len(frames)))
             for start in range(0, len(frames), _TILE):
-                fixed = round_to_odd(frames[start : start + _TILE])
-                out.write(np.ascontiguousarray(fixed.transpose(0, 2, 1)).data)
+                tile = frames[start : start + _TILE]
+                tile = tile if kind.exact else round_to_odd(tile)
+                out.write(np.ascontiguousarray(tile.transpose(0, 2, 1)).data)
             done += len(frames)
             if progress:
                 progress(done, len(index))
         out.flush()
         os.fsync(out.fileno())
-    facts = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
+    facts: dict = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
+    if kind.exact:
+        facts["layout"] = _layout_fact(kind)
     arrays = [(folder / name).read_bytes() for name in ("labels.npy", "snrs.npy")]
     facts["digest"] = _digest(facts, *arrays)
     (folder / "cache.json").write_text(json.dumps(facts))

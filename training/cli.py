@@ -11,17 +11,20 @@ from models.cli import (
     ActBits,
     BitsFile,
     CheckpointFile,
+    Code,
     Filters,
     InputBits,
     Json,
     Seed,
+    TrustRemembered,
     WeightBits,
     torch_device,
 )
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
-    from models.config import NetConfig
+    from models.foreign import Config
+    from training.cache import CacheKind
     from training.data import LabelledData
     from training.distill import Distillation
 
@@ -59,8 +62,10 @@ def _source(
     seed: int,
     epoch_frames: int | None,
     validation: int = 0,
+    kind: "CacheKind | None" = None,
 ) -> "LabelledData":
     from models.console import Bar
+    from training.cache import OURS
     from training.data import RadioMLData, SyntheticData
 
     if data is None:
@@ -73,20 +78,54 @@ def _source(
             seed=seed,
             validation=validation,
             progress=progress,
+            kind=kind or OURS,
         )
         source.setup()
     return source
 
 
+def _kind(config: "Config | None", data: Path | None) -> "CacheKind":
+    """Return how the data is to be kept for a network; None is a class that takes what it holds."""
+    from deploy.board.radioml import Layout
+    from training.cache import CacheKind
+    from training.data import check_task, kind_for
+
+    if data is not None:
+        return kind_for(config, data)
+    if config is not None:
+        check_task(config, Layout(), "what is synthesised")
+    return CacheKind()
+
+
+def _own_class(text: str, data: Path | None) -> "Config":
+    """Return the configuration of FILE.py:CLASS for frames of the data's sizes."""
+    from models.probe import describe
+    from models.user_code import load_class, parse_network
+
+    origin, layout = load_class(*parse_network(text)), _kind(None, data).layout
+    return describe(origin, layout.channels, layout.samples, layout.classes)
+
+
 def _distillation(
-    teacher: str | None, share: float, temperature: float, data: Path | None
+    teacher: str | None,
+    share: float,
+    temperature: float,
+    data: Path | None,
+    start: "Config",
+    trusted: bool,
 ) -> "Distillation | None":
     from models import checkpoint as checkpoints
+    from models.errors import BadInput
+    from models.foreign import frame_of_config
+    from models.user_code import Trust
     from training.distill import Distillation
 
     if teacher is None:
         return None
-    return Distillation(checkpoints.load(teacher).network, share, temperature, data is not None)
+    loaded = checkpoints.load(teacher, trust=Trust(trusted))
+    if frame_of_config(loaded.config) != frame_of_config(start):
+        raise BadInput(f"the teacher {teacher} is for other frames or classes than {start.name}")
+    return Distillation(loaded.network, share, temperature, data is not None)
 
 
 def _where(
@@ -131,13 +170,17 @@ def _where(
 
 
 def train(
+    out: Out,
     network: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="vgg10, bacalhaunet, aaronnet32, 48 or 128, a checkpoint, or a name of the zoo."
         ),
-    ],
-    out: Out,
+    ] = None,
+    own: Annotated[
+        str | None,
+        typer.Option("--network", help="FILE.py:CLASS, a Brevitas module of yours, in its place."),
+    ] = None,
     data: Data = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 50,
     lr: Annotated[float, typer.Option(help="Peak learning rate of Adam.")] = 0.01,
@@ -179,6 +222,8 @@ def train(
     weight_bits: WeightBits = None,
     act_bits: ActBits = None,
     bits: BitsFile = None,
+    trust: TrustRemembered = False,
+    code: Code = None,
     device: Where = "auto",
     processes: Processes = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines; start each with torchrun.")] = 1,
@@ -195,6 +240,7 @@ def train(
     from models.console import print_table
     from models.errors import BadInput
     from models.files import write_json
+    from models.user_code import Trust
     from training.module import Recipe
     from training.processes import first_process
     from training.train import train as run
@@ -206,17 +252,26 @@ def train(
         "weight_bits": weight_bits,
         "act_bits": act_bits,
     }
-    start: NetConfig | Checkpoint
-    if network in CONFIGS:
-        start = CONFIGS[network].changed(**changes)
-        start = start if bits is None else read_bits(bits, start).of(start)
-    elif bits is not None or any(value is not None for value in changes.values()):
+    start: Config | Checkpoint
+    if (network is None) == (own is None):
+        raise BadInput("name what to train: a network or a checkpoint, or --network FILE.py:CLASS")
+    changed = bits is not None or any(value is not None for value in changes.values())
+    if network is None:
+        assert own is not None
+        if changed:
+            raise BadInput("widths and bits of a class of your own are its own; change them there")
+        start = _own_class(own, data)
+    elif network in CONFIGS:
+        known = CONFIGS[network].changed(**changes)
+        start = known if bits is None else read_bits(bits, known).of(known)
+    elif changed:
         raise BadInput(
             "widths and bits are fixed in a checkpoint; change them with a model's name, or its "
             "bits with `aaronnet requantize`"
         )
     else:
-        start = checkpoints.load(network)
+        start = checkpoints.load(network, trust=Trust(trust, code))
+    config = start.config if isinstance(start, checkpoints.Checkpoint) else start
     recipe = Recipe(
         epochs=epochs,
         lr=lr,
@@ -230,8 +285,9 @@ def train(
         patience=patience,
     )
     where = _where(device, processes, nodes, precision, data, epoch_frames, batch_size)
-    distillation = _distillation(teacher, teacher_share, temperature, data)
-    source = _source(data, batch_size, min_snr, seed, epoch_frames, validation_frames)
+    distillation = _distillation(teacher, teacher_share, temperature, data, config, trust)
+    kind = _kind(config, data)
+    source = _source(data, batch_size, min_snr, seed, epoch_frames, validation_frames, kind)
     best = run(
         *(start, source, out, recipe),
         distillation=distillation,
@@ -306,6 +362,8 @@ def prune(
     processes: Processes = 1,
     precision: Precision = "auto",
     resume: Resume = True,
+    trust: TrustRemembered = False,
+    code: Code = None,
     seed: Seed = 0,
     json: Json = None,
 ) -> None:
@@ -314,12 +372,13 @@ def prune(
     from models.console import err, print_table
     from models.errors import BadInput, CheckFailed
     from models.files import write_json
+    from models.user_code import Trust
     from training.plans import Feedback, FixedSteps, Plan, Row, Towards, repeated
     from training.processes import first_process
     from training.prune_run import Retraining
     from training.prune_run import prune as run
 
-    start = checkpoints.load(checkpoint)
+    start = checkpoints.load(checkpoint, trust=Trust(trust, code))
     if sum((steps is not None, feedback, target_score is not None)) > 1:
         raise BadInput("choose one of --steps, --feedback and --target-score")
     plan: Plan
@@ -332,7 +391,7 @@ def prune(
         plan = FixedSteps(shares[:iterations])
     retraining = Retraining(rounds, t0, lr, threshold)
     where = _where(device, processes, 1, precision, data, epoch_frames, batch_size)
-    distillation = _distillation(teacher, teacher_share, temperature, data)
+    distillation = _distillation(teacher, teacher_share, temperature, data, start.config, trust)
 
     def told(row: Row) -> None:
         if first_process():
@@ -341,7 +400,8 @@ def prune(
                 f"{row.nonzero_weights} weights"
             )
 
-    source = _source(data, batch_size, min_snr, seed, epoch_frames)
+    kind = _kind(start.config, data)
+    source = _source(data, batch_size, min_snr, seed, epoch_frames, kind=kind)
     table = run(
         *(start, source, out, plan, retraining),
         method=method,

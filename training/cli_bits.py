@@ -46,9 +46,10 @@ def requantize(
     from training.requantize import requantize as run
 
     where = torch_device(device)
-    original = checkpoints.load(checkpoint)
-    wanted = read_bits(bits, original.config)
-    wanted.of(original.config)
+    original = checkpoints.load(checkpoint, only_ours="requantize")
+    config = original.ours("requantize")
+    wanted = read_bits(bits, config)
+    wanted.of(config)
     result = run(
         *(original, source_of(data, 512, seed, None), wanted, out),
         norm_frames=norm_frames,
@@ -93,7 +94,7 @@ def search(
     from training.search import Row
     from training.search import search as run
 
-    start = checkpoints.load(checkpoint)
+    start = checkpoints.load(checkpoint, only_ours="search")
     with Bar("caching") as caching:
         source = RadioMLData(data, 512, seed=seed, validation=1 << 14, progress=caching)
         source.setup()

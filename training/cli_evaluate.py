@@ -7,9 +7,11 @@ import typer
 
 from models.cli import (
     CheckpointFile,
+    Code,
     Data,
     Device,
     Json,
+    TrustRemembered,
     checked_target,
     complete_network,
     torch_device,
@@ -26,15 +28,18 @@ def test(
         Path | None, typer.Option(help="Folder for accuracy.png and confusion.png.")
     ] = None,
     device: Device = "auto",
+    trust: TrustRemembered = False,
+    code: Code = None,
     json: Json = None,
 ) -> None:
     """Measure a network's accuracy: over all frames, per SNR and per class."""
     from models import checkpoint as checkpoints
     from models.console import Bar, print_table
     from models.files import atomic, check_target, write_json
+    from models.user_code import Trust
     from training.evaluate import evaluate
 
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, trust=Trust(trust, code))
     for name in ("accuracy.png", "confusion.png"):
         check_target(pictures and pictures / name)
     with Bar("testing") as progress:
@@ -88,6 +93,8 @@ def report(
         Path, typer.Option("--out", "-o", help="The HTML file to write.", callback=checked_target)
     ],
     device: Device = "auto",
+    trust: TrustRemembered = False,
+    code: Code = None,
     json: Json = None,
 ) -> None:
     """Compare checkpoints in one self-contained HTML file, beside the published results.
@@ -96,10 +103,12 @@ def report(
     """
     from models.console import Bar, print_table
     from models.files import write_json
+    from models.user_code import Trust
     from training.comparison import measure, write_report
 
     with Bar("testing") as progress:
-        found = measure(checkpoints, data, device=torch_device(device), progress=progress)
+        where, allowed = torch_device(device), Trust(trust, code)
+        found = measure(checkpoints, data, device=where, progress=progress, trust=allowed)
     write_report(found, out)
     if json:
         write_json(json, found.to_dict())

@@ -53,7 +53,7 @@ def quantize(
     from training.quantize import quantize as run
 
     where = torch_device(device)
-    original = checkpoints.load(checkpoint)
+    original = checkpoints.load(checkpoint, only_ours="quantize")
     recipe = Recipe(finetune, lr=lr, t0=0) if finetune else None
     result = run(
         *(original, source_of(data, batch_size, seed, epoch_frames), out, bits),

@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from models.cli import CheckpointFile, Data, Device, Json, torch_device
+from models.cli import (
+    CheckpointFile,
+    Code,
+    Data,
+    Device,
+    Json,
+    TrustRemembered,
+    torch_device,
+)
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -48,16 +56,23 @@ def add(
     data: Data,
     go_on: Annotated[str, typer.Option("--continue", help="What continues its training.")] = "",
     device: Device = "auto",
+    trust: TrustRemembered = False,
+    code: Code = None,
     json: Json = None,
 ) -> None:
     """Measure a checkpoint and put it into the zoo with its card."""
     from models.console import Bar, print_table
     from models.files import write_json
+    from models.user_code import Trust
     from training.zoo import add as run
 
     with Bar("testing") as progress:
         card = run(
-            checkpoint, name, data, go_on=go_on, device=torch_device(device), progress=progress
+            *(checkpoint, name, data),
+            go_on=go_on,
+            device=torch_device(device),
+            progress=progress,
+            trust=Trust(trust, code),
         )
     if json:
         write_json(json, card)

@@ -14,6 +14,7 @@ from models.console import Progress
 from models.cost import Cost, inference_cost
 from models.errors import BadInput
 from models.published import Scored
+from models.user_code import Trust
 from training import pictures
 from training.evaluate import Evaluation, evaluate
 from training.page import write_page
@@ -90,6 +91,7 @@ def measure(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
+    trust: Trust = Trust(),
 ) -> Comparison:
     """Test and count checkpoints.
 
@@ -98,13 +100,15 @@ def measure(
         data: RadioML file; its official test split is used.
         device: torch's name of where to compute.
         progress: told (frames done, frames in all) of each.
+        trust: which code may run, where a network is a class of the user's.
 
     Raises:
         BadInput: there is no checkpoint, or one of them or the data is unusable.
     """
     if not paths:
         raise BadInput("there is nothing to report on: name at least one checkpoint")
-    loaded = [checkpoints.load(path) for path in paths]  # all first: a bad one costs no time
+    # All first: a bad one costs no time.
+    loaded = [checkpoints.load(path, trust=trust) for path in paths]
     return Comparison(
         tuple(
             Compared(

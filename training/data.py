@@ -1,7 +1,7 @@
 """Batches for training and evaluation: from a file through its cache, or drawn on the fly.
 
-A batch is (x, y, snr): float32 (B, 2, 1024), int64 (B,) classes, int64 (B,) dB; what a teacher says
-of the frames may follow. The loaders fetch
+A batch is (x, y, snr): float32 (B, 2, 1024) or whatever size the file's frames have, int64 (B,)
+classes, int64 (B,) dB; what a teacher says of the frames may follow. The loaders fetch
 whole batches (`batch_size=None`), since one gather per batch is what makes them fast.
 """
 
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from deploy.board.radioml import CLASSES, FRAME, SNRS, Index
+from deploy.board.radioml import CLASSES, FRAME, SNRS, Index, Layout, layout_of
 from deploy.board.split import Split, official_split
 from models.console import Progress
 from models.errors import BadInput
-from training.cache import Cache, cache_of, open_cache
+from models.foreign import Config, ForeignConfig, frame_of_config
+from training.cache import OURS, Cache, CacheKind, cache_of, open_cache
 from training.processes import die_with_parent
 from training.synthesis import RECIPE_VERSION, synthesise
 from training.teacher import kept_outputs, unpack
@@ -37,7 +38,7 @@ class CachedFrames(Dataset):
     Args:
         cache: the frames.
         taught: a teacher's outputs for all of them (`training.teacher`), which then come as the
-            batch's fourth part, float32 (B, 24).
+            batch's fourth part, float32 (B, classes).
     """
 
     def __init__(self, cache: Cache, taught: np.ndarray | None = None):
@@ -88,12 +89,14 @@ class LabelledData(lightning.LightningDataModule):
     Attributes:
         label: where the frames come from, to be shown with every result; known after `setup`.
         batch_size: frames a batch, a process.
+        layout: the sizes of the frames, and how many classes they have.
         first_epoch: number of the epoch that a new training loader starts with. Lightning 2.6
             starts to iterate before it tells the samplers which epoch it resumes from.
     """
 
     label: str
     batch_size: int
+    layout: Layout = Layout()
     first_epoch: int = 0
 
     @property
@@ -215,6 +218,7 @@ class RadioMLData(LabelledData):
         validation: training frames, of all classes and SNRs, to choose the best epoch on; at most
             a tenth of them. They are not trained on. 0 chooses on the test frames.
         progress: told (frames done, frames in all) while the cache is made.
+        kind: what the cache is to hold: see `kind_for`.
 
     Attributes:
         index: class and SNR of each frame; this and what follows is there after `setup`.
@@ -241,10 +245,11 @@ class RadioMLData(LabelledData):
         seed: int = 0,
         validation: int = 0,
         progress: Progress | None = None,
+        kind: CacheKind = OURS,
     ):
         super().__init__()
         _check_batch(batch_size, min_snr)
-        self.validation = validation
+        self.validation, self.kind, self.layout = validation, kind, kind.layout
         self.path, self.batch_size, self.min_snr = Path(path), batch_size, min_snr
         self.cache_dir, self.workers, self.seed = cache_dir, workers, seed
         self._progress = progress
@@ -256,7 +261,7 @@ class RadioMLData(LabelledData):
         Raises:
             BadInput: as `open_cache`.
         """
-        open_cache(self.path, self.cache_dir, self._progress)
+        open_cache(self.path, self.cache_dir, self._progress, self.kind)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the cache and split it.
@@ -265,7 +270,7 @@ class RadioMLData(LabelledData):
             BadInput: as `open_cache` and `official_split`.
         """
         if not hasattr(self, "frames"):
-            cache = open_cache(self.path, self.cache_dir, self._progress)
+            cache = open_cache(self.path, self.cache_dir, self._progress, self.kind)
             self.index, self.label = cache.index, cache.index.label
             self.split = official_split(cache.index, self.min_snr)
             self.validated = self.split.test
@@ -306,7 +311,7 @@ class RadioMLData(LabelledData):
         Raises:
             BadInput: there is no place for them.
         """
-        place = cache_of(self.path, self.cache_dir)
+        place = cache_of(self.path, self.cache_dir, self.kind)
         self.taught = kept_outputs(teacher, self.frames.cache, place, progress)
 
     def train_dataloader(self) -> DataLoader:
@@ -326,6 +331,40 @@ class RadioMLData(LabelledData):
 
     def _loader(self, sampler: Batches) -> DataLoader:
         return _loader(self.frames, sampler, self.workers)
+
+
+def kind_for(config: Config | None, path: str | Path) -> CacheKind:
+    """Return how a file is to be cached for a network: ours quantize their input all alike.
+
+    Args:
+        config: the network's; None is a class of the user's that takes what the file holds.
+        path: the file.
+
+    Raises:
+        BadInput: the file holds other frames or classes than a network of the user's takes.
+    """
+    if config is None:
+        return CacheKind(layout_of(path), exact=True)
+    if not isinstance(config, ForeignConfig):
+        return OURS
+    check_task(config, found := layout_of(path), str(path))
+    return CacheKind(found, exact=True)
+
+
+def check_task(config: Config, found: Layout, what: str) -> None:
+    """Compare the data's sizes with those of the network.
+
+    Args:
+        config: of the network.
+        found: what the data has.
+        what: what the message calls it.
+
+    Raises:
+        BadInput: they differ.
+    """
+    channels, length, classes = frame_of_config(config)
+    if found != (wanted := Layout(length, channels, classes)):
+        raise BadInput(f"{what} has {found}; {config.name} takes {wanted}")
 
 
 class SyntheticData(LabelledData):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.errors import BadInput
+from models.foreign import config_of, facts_of
 from training.runs import digest_of
 from training.twin import Twin
 
@@ -38,10 +39,9 @@ class Distillation:
 
     def identity(self) -> dict[str, Any]:
         """Return plain types that tell this from another way to learn (`training.runs`)."""
-        network: Any = self.teacher  # all of ours have a configuration
         return {
             "weights": digest_of(self.teacher),
-            "network": network.config.to_dict(),
+            "network": facts_of(config_of(self.teacher)),
             "share": self.share,
             "temperature": self.temperature,
             **({"kept": "8 bits"} if self.kept else {}),

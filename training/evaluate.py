@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from deploy.board.radioml import CLASSES, SNRS, snr_index
+from deploy.board.radioml import SNRS, snr_index
 from deploy.board.records import to_json
 from models.checkpoint import Checkpoint
 from models.console import Progress
 from models.errors import BadInput
-from training.data import Batch, LabelledData, RadioMLData
+from training.data import Batch, LabelledData, RadioMLData, check_task, kind_for
 
 SPLITS = ("test", "train", "all")
 BATCH = 512
@@ -80,9 +80,12 @@ def evaluate(
     """
     if split not in SPLITS:
         raise BadInput(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    total, batches, label = _batches(data, split, batch_size)
+    if isinstance(data, str | Path):
+        data = RadioMLData(data, batch_size, kind=kind_for(checkpoint.config, data))
+    check_task(checkpoint.config, data.layout, "the data")
+    total, batches, label = _batches(data, split)
     network = checkpoint.network.to(device).eval()
-    classes = len(CLASSES)
+    classes = data.layout.classes
     counts: np.ndarray = np.zeros(len(SNRS) * classes * classes, np.int64)
     done = 0
     with torch.inference_mode():
@@ -105,7 +108,7 @@ def evaluate(
         data=label,
         snrs=tuple(SNRS),
         accuracy_per_snr=_shares(counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))),
-        classes=tuple(CLASSES),
+        classes=data.layout.class_names,
         accuracy_per_class=_shares(confusion.diagonal(), confusion.sum(axis=1)),
         confusion=_nested(confusion),
         counts=_nested(counts),
@@ -120,11 +123,7 @@ def _nested(counts: np.ndarray) -> Any:
     return tuple(map(_nested, counts)) if counts.ndim else int(counts)
 
 
-def _batches(
-    data: str | Path | LabelledData, split: str, batch_size: int
-) -> tuple[int, Iterator[Batch], str]:
-    if isinstance(data, str | Path):
-        data = RadioMLData(data, batch_size)
+def _batches(data: LabelledData, split: str) -> tuple[int, Iterator[Batch], str]:
     data.setup("test")
     if not isinstance(data, RadioMLData):
         if split != "test":
@@ -134,5 +133,6 @@ def _batches(
     rows = np.arange(len(data.index)) if split == "all" else getattr(data.split, split)
     if not len(rows):
         raise BadInput(f"{data.path} has no frames in the {split} split")
-    parts = (rows[first : first + batch_size] for first in range(0, len(rows), batch_size))
+    size = data.batch_size
+    parts = (rows[first : first + size] for first in range(0, len(rows), size))
     return len(rows), (data.frames[part] for part in parts), data.label

@@ -159,10 +159,10 @@ def _shares(right: np.ndarray, total: np.ndarray) -> list[float | None]:
 def _published_as(text: str) -> tuple[Checkpoint, str, str | None]:
     file, _, name = text.rpartition("=")
     if name in PUBLISHED:
-        return load(file), file, name
+        return load(file, only_ours="data fidelity"), file, name
     if file and not Path(text).exists():
         raise BadInput(f"no network was published as {name!r}; known: {', '.join(PUBLISHED)}")
-    checkpoint = load(text)
+    checkpoint = load(text, only_ours="data fidelity")
     return checkpoint, text, DIGESTS.get(checkpoint.info["sha256"])
 
 

@@ -198,11 +198,13 @@ def _checkpoint(flags: argparse.Namespace, log: Log) -> "Checkpoint":
     path = Path(flags.checkpoint)
     inside = Path(flags.out_folder) / path
     path = inside if not path.is_file() and inside.is_file() else path
-    loaded = checkpoints.load(path)
+    loaded = checkpoints.load(path, only_ours="main.py")
+    config = loaded.ours("main.py")
     if not loaded.info.get("data_label"):
         # A bare state dict does not tell its input bits; ours do, and know better than a default.
-        loaded = checkpoints.load(path, loaded.config.changed(input_bits=flags.nbits))
-    log(f"checkpoint {path}: {loaded.config.name}, {loaded.config.input_bits} input bits")
+        loaded = checkpoints.load(path, config.changed(input_bits=flags.nbits))
+        config = loaded.ours("main.py")
+    log(f"checkpoint {path}: {config.name}, {config.input_bits} input bits")
     return loaded
 
 

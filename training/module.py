@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from models.errors import BadInput
+from models.foreign import is_foreign
 from training.data import Batch
 from training.distill import Distillation
 from training.twin import Twin, initialise_ranges
@@ -87,7 +88,7 @@ class Recipe:
 
 
 class Classifier(lightning.LightningModule):
-    """Trains a network of ours; weights that are exactly zero at the start stay zero.
+    """Trains a network; weights that are exactly zero at the start stay zero.
 
     Args:
         network: what to train.
@@ -113,7 +114,7 @@ class Classifier(lightning.LightningModule):
         self.network, self.recipe = network, recipe
         self.distillation = distillation
         self.history: list[dict[str, Any]] = []
-        if fresh:
+        if fresh and not is_foreign(network):
             initialise_ranges(network)
         self.twin = Twin(network)
         self.average = None
@@ -137,7 +138,7 @@ class Classifier(lightning.LightningModule):
         return self.current_epoch < self.recipe.float_epochs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores (N, 24) of frames (N, 2, 1024)."""
+        """Return the class scores (N, classes) of frames (N, C, L)."""
         return self.twin(x)
 
     def on_fit_start(self) -> None:
@@ -308,5 +309,5 @@ def _full_precision(scores: Tensor) -> Tensor:
 def prunable(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield the named weights of all convolutions and dense layers."""
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv1d | nn.Linear):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             yield f"{name}.weight" if name else "weight", layer.weight

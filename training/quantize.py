@@ -75,10 +75,11 @@ class Quantized:
     def to_dict(self) -> dict[str, Any]:
         """Return plain types for JSON."""
         made = self.kept.checkpoint
+        config = made.ours("quantize")
         return {
             "checkpoint": str(self.path),
             "network": made.config.name,
-            "bits": made.config.block_bits or made.config.act_bits,
+            "bits": config.block_bits or config.act_bits,
             "data": self.data_label,
             "trained_on": made.data_label,
             "kept": self.kept.name,
@@ -121,7 +122,7 @@ def quantize(
     """
     out = Path(out)
     check_target(out)
-    config = original.config
+    config = original.ours("quantize")
     if config.hardware_form and finetuning:
         raise BadInput(
             f"{config.name} is in hardware form already; train it on with `aaronnet train`"

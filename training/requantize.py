@@ -93,7 +93,7 @@ def requantize(
             unusable.
     """
     check_target(out)
-    bits.of(original.config)  # tells what does not fit before any work
+    bits.of(original.ours("requantize"))  # tells what does not fit before any work
     source.prepare_data()
     source.setup("fit")
     with one_thread():  # its sums
@@ -144,7 +144,7 @@ def with_bits(
         frames: float32 (N, 2, 1024) training frames in any order.
         norm_frames: at most so many for batch norm; 0 leaves it as it is.
     """
-    config = bits.of(original.config)
+    config = bits.of(original.ours("requantize"))
     base = re.sub(r"-h?w\d+$", "", original.config.name)
     config = config.changed(name=f"{base}-w{config.weight_bits}")
     # Batches of all classes and SNRs: while estimating, batch norm has each batch's statistics.
@@ -194,7 +194,7 @@ def rebuilt(original: Checkpoint, config: NetConfig, values: Received) -> nn.Mod
 def received(original: Checkpoint, frames: Tensor) -> Received:
     """Return a sample of what each activation quantizer receives, of a ReLU what is positive."""
     found: dict[str, list[Tensor]] = {}
-    share = max(1, len(frames) * 257 * max(original.config.filters) // SAMPLES)
+    share = max(1, len(frames) * 257 * max(original.ours("requantize").filters) // SAMPLES)
 
     def listen(name: str) -> Any:
         def hook(layer: nn.Module, inputs: Any) -> None:

@@ -126,11 +126,11 @@ class Search:
         drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed))]
         if not start.config.hardware_form:
             start = to_hardware(start, BLOCK_BITS, drawn[:FRAMES])
-        config = start.config.changed(weight_scale="channel", weight_steps="learned")
+        config = start.ours("search").changed(weight_scale="channel", weight_steps="learned")
         some = received(start, drawn[:FRAMES])
         self.values = {name: values[:: len(values) // SAMPLES + 1] for name, values in some.items()}
         network = rebuilt(start, config, self.values)
-        self.start = Checkpoint(network.eval(), config, start.info)
+        self.start, self._config = Checkpoint(network.eval(), config, start.info), config
         self._scratch = build_network(config).eval()
         self.norms = drawn[:NORM_FRAMES].split(BATCH)
         rows = data.validated
@@ -148,7 +148,7 @@ class Search:
         """Return the start's state."""
         layers = quantized_layers(self.start.network)
         bits = {name: bits_of(layer) for name, layer in layers.items()}
-        return State({INPUT: self.start.config.input_bits, **bits}, {})
+        return State({INPUT: self._config.input_bits, **bits}, {})
 
     def moves(self, state: State) -> Iterator[Move]:
         """Yield the steps from a state."""
@@ -202,7 +202,7 @@ class Search:
     def config(self, state: State) -> NetConfig:
         """Return a state's configuration."""
         layers = {name: bits for name, bits in state.bits.items() if name != INPUT}
-        return self.start.config.changed(input_bits=state.bits[INPUT], layer_bits=layers)
+        return self._config.changed(input_bits=state.bits[INPUT], layer_bits=layers)
 
     def _network(self, state: State) -> nn.Module:
         given = self.start

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from models.checkpoint import Checkpoint
+from models.foreign import is_foreign
 from training.module import prunable
-from training.twin import quantized_weight
+from training.twin import foreign_weight, quantized_weight
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ def layer_sparsity(checkpoint: Checkpoint) -> tuple[Sparsity, ...]:
     with torch.no_grad():
         for name, weight in prunable(checkpoint.network):
             layer = name.removesuffix(".weight")
-            quantized, _ = quantized_weight(layers[layer])
+            if is_foreign(checkpoint.network):  # quantized as Brevitas can, not only as ours are
+                quantized = foreign_weight(layers[layer])
+            else:
+                quantized, _ = quantized_weight(layers[layer])
             result.append(Sparsity(layer, weight.numel(), int((quantized != 0).sum())))
     return tuple(result)

@@ -36,7 +36,7 @@ def narrowed(checkpoint: Checkpoint, fraction: float) -> Checkpoint:
     """
     if not 0 < fraction < 1:
         raise BadInput(f"a share of channels to remove lies between 0 and 1, not {fraction}")
-    network, config = checkpoint.network, checkpoint.config
+    network, config = checkpoint.network, checkpoint.ours("prune --method channels")
     state = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     if isinstance(network, AaronNet):
         filters, dense = _narrow_aaronnet(state, fraction)

@@ -1,6 +1,6 @@
 """What a teacher makes of every frame of a file: computed once, kept beside the file's cache.
 
-24 scores a frame in 8 bits: how far each lies below the largest, in steps of 1/255 of how far the
+A frame's scores in 8 bits: how far each lies below the largest, in steps of 1/255 of how far the
 least does. Softmax needs no more; a step is some hundredths of a unit of the scores.
 
 FILE.cache-teachers/KEY.npy   the records, once all are there
@@ -10,31 +10,34 @@ FILE.cache-teachers/KEY.part  those that are there; interrupted, the same call g
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from deploy.board.radioml import CLASSES
 from models.cache_folder import alone
 from models.console import Progress
 from models.errors import BadInput
 from models.files import writable_folder
+from models.foreign import config_of, facts_of
 from training.cache import Cache
 from training.runs import digest_of
 from training.twin import Twin
 
-RECORD = np.dtype([("step", "<f4"), ("levels", "u1", (len(CLASSES),))])
 FORMAT = 1
 BATCH = 512
 CHUNK = 16 * BATCH  # frames written at once
 
 
+def record(classes: int) -> np.dtype:
+    """Return what a frame's scores are kept as."""
+    return np.dtype([("step", "<f4"), ("levels", "u1", (classes,))])
+
+
 def pack(scores: np.ndarray) -> np.ndarray:
-    """Return float scores (N, 24) as N records."""
+    """Return float scores (N, classes) as N records."""
     below = scores.max(1, keepdims=True) - scores
-    records = np.empty(len(scores), RECORD)
+    records = np.empty(len(scores), record(scores.shape[1]))
     records["step"] = below.max(1) / 255
     step = np.maximum(records["step"], np.finfo(np.float32).tiny)[:, None]
     records["levels"] = np.rint(below / step).clip(0, 255)
@@ -42,7 +45,7 @@ def pack(scores: np.ndarray) -> np.ndarray:
 
 
 def unpack(records: np.ndarray) -> np.ndarray:
-    """Return N records as float32 (N, 24) scores, of which the largest is 0."""
+    """Return N records as float32 (N, classes) scores, of which the largest is 0."""
     return -(records["levels"] * records["step"][:, None])
 
 
@@ -60,8 +63,7 @@ def kept_outputs(
     Raises:
         BadInput: there is no place for them.
     """
-    network: Any = teacher  # all of ours have a configuration
-    said = [FORMAT, cache.digest, digest_of(teacher), network.config.to_dict()]
+    said = [FORMAT, cache.digest, digest_of(teacher), facts_of(config_of(teacher))]
     key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
     done = writable_folder(folder.with_name(f"{folder.name}-teachers")) / f"{key}.npy"
     with alone(done):
@@ -77,10 +79,10 @@ def kept_outputs(
 
 def _compute(teacher: nn.Module, cache: Cache, done: Path, progress: Progress | None) -> None:
     part, count = done.with_suffix(".part"), len(cache)
-    twin = Twin(teacher.eval())
+    twin, kept = Twin(teacher.eval()), record(cache.index.layout.classes)
     with part.open("ab") as file, torch.inference_mode():
-        first = file.tell() // (CHUNK * RECORD.itemsize) * CHUNK
-        file.truncate(first * RECORD.itemsize)  # a killed process may have torn the last chunk
+        first = file.tell() // (CHUNK * kept.itemsize) * CHUNK
+        file.truncate(first * kept.itemsize)  # a killed process may have torn the last chunk
         for start in range(first, count, CHUNK):
             rows = np.arange(start, min(start + CHUNK, count))
             scores = [
@@ -91,7 +93,7 @@ def _compute(teacher: nn.Module, cache: Cache, done: Path, progress: Progress | 
             file.flush()
             if progress:
                 progress(int(rows[-1]) + 1, count)
-    records = np.fromfile(part, RECORD)
+    records = np.fromfile(part, kept)
     assert len(records) == count
     whole = done.with_suffix(".tmp")
     with whole.open("wb") as file:

@@ -29,12 +29,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
-from models.config import NetConfig
 from models.console import Bar
 from models.errors import BadInput
 from models.files import atomic
+from models.foreign import Config, ForeignConfig, facts_of
 from models.networks import build_network
-from training.data import LabelledData, RadioMLData
+from training.data import LabelledData, RadioMLData, check_task
 from training.distill import Distillation
 from training.module import Classifier, Recipe
 from training.processes import die_with_parent, end_when_told, started_by_a_run
@@ -49,7 +49,7 @@ MADE = (STATE, LAST, BEST, METRICS, "tensorboard")
 
 
 def train(
-    start: NetConfig | Checkpoint,
+    start: Config | Checkpoint,
     data: LabelledData,
     out_folder: str | Path,
     recipe: Recipe | None = None,
@@ -88,8 +88,9 @@ def train(
         callbacks: more Lightning callbacks.
 
     Raises:
-        BadInput: the folder cannot be written, holds another run or other people's files, or the
-            data is unusable.
+        BadInput: the folder cannot be written, holds another run or other people's files, the
+            data is unusable or not of the network's sizes, or it cannot be trained in floating
+            point.
     """
     recipe = recipe or Recipe()
     if not 0 <= seed < 2**32:
@@ -98,6 +99,13 @@ def train(
         die_with_parent()
     _quiet()
     _keep_memory()
+    config, info = (start.config, start.info) if isinstance(start, Checkpoint) else (start, {})
+    check_task(config, data.layout, "the data")
+    if isinstance(config, ForeignConfig) and recipe.float_epochs:
+        raise BadInput(
+            f"{config.name} is a class of your own, whose quantizers cannot be left out: it is "
+            "trained without --float-epochs"
+        )
     data.prepare_data()
     data.setup("fit")
     identity = identity_of(
@@ -113,7 +121,6 @@ def train(
         with Bar("asking the teacher") as told:
             data.ask(distillation.teacher, told)
     lightning.seed_everything(seed, verbose=False)
-    config, info = (start.config, start.info) if isinstance(start, Checkpoint) else (start, {})
     network = build_network(config)
     if isinstance(start, Checkpoint):
         network.load_state_dict(start.network.state_dict())
@@ -157,7 +164,7 @@ def train(
 
 def identity_of(
     kind: Kind,
-    start: NetConfig | Checkpoint,
+    start: Config | Checkpoint,
     data: LabelledData,
     how: dict[str, Any],
     distillation: Distillation | None,
@@ -176,7 +183,7 @@ def identity_of(
     """
     return Identity(
         kind=kind,
-        network=(start.config if isinstance(start, Checkpoint) else start).to_dict(),
+        network=facts_of(start.config if isinstance(start, Checkpoint) else start),
         start=digest_of(start.network) if isinstance(start, Checkpoint) else None,
         how=how,
         data=data.identity(),
@@ -217,7 +224,7 @@ class Keeper(lightning_callbacks.Checkpoint):
     def __init__(
         self,
         folder: Path,
-        config: NetConfig,
+        config: Config,
         data: LabelledData,
         info: dict[str, Any],
         identity: Identity,

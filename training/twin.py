@@ -3,7 +3,8 @@
 Brevitas computes fake quantization through some forty small modules a layer, and cannot switch it
 off. A `Twin` runs a network's own parameters through one autograd function a quantizer instead
 (fewer passes over memory, same numbers), in floating point or quantized. It owns no parameters: the
-network that it was made from is trained, saved and exported.
+network that it was made from is trained, saved and exported. A class of the user's own is run as it
+is, by Brevitas.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import Any, TypeGuard
 import torch
 import torch.nn.functional as F
 from brevitas.core.scaling import ParameterScaling
+from brevitas.graph.calibrate import calibration_mode
 from brevitas.nn import QuantConv1d, QuantHardTanh, QuantIdentity, QuantLinear, QuantReLU
 from torch import Tensor, nn
 from torch.distributed import nn as collectives
@@ -19,6 +21,7 @@ from torch.distributed import nn as collectives
 from models.aaronnet import AaronNet
 from models.bacalhaunet import Mean, Residual
 from models.calibrate import weight_range
+from models.foreign import is_foreign
 from models.hardware import HardwareAaronNet, statistics_of
 from models.quantizers import bits_of, scaling_of, weight_levels
 from models.vgg10 import VGG10
@@ -79,6 +82,14 @@ def quantized_weight(layer: QuantConv1d | QuantLinear) -> tuple[Tensor, Tensor]:
     return _masked(layer, FakeQuant.apply(layer.weight, step, low, high)), step
 
 
+def foreign_weight(layer: Any) -> Tensor:
+    """Return the weight of a layer of a user's class as its quantizer leaves it, if it has one."""
+    if not hasattr(layer, "quant_weight"):
+        return layer.weight
+    weight = layer.quant_weight()
+    return getattr(weight, "value", weight)
+
+
 def _masked(layer: QuantConv1d | QuantLinear, weight: Tensor) -> Tensor:
     """Keep gradients from weights that are zero by construction (`models.hardware`)."""
     mask = getattr(layer, "mask", None)
@@ -97,15 +108,18 @@ class Twin(nn.Module):
         # A list hides it from torch: the parameters have one owner.
         self._network = [network]
         self.quantized = True
+        self._foreign = is_foreign(network)
         self._bits = {
             id(layer): bits_of(layer)
             for layer in network.modules()
-            if isinstance(layer, QuantReLU | QuantIdentity | QuantHardTanh)
+            if isinstance(layer, QuantReLU | QuantIdentity | QuantHardTanh) and not self._foreign
         }
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores (N, 24) of frames (N, 2, 1024)."""
         network = self._network[0]
+        if self._foreign:
+            return network(x)
         if x.device.type == "cpu" and x.dtype == torch.float32 and fits_kernels(network):
             x = self._run(network.quantize, x, None)[0]
             return self._run(network.classifier, self._features(network, x), None)[0]
@@ -179,12 +193,19 @@ class Twin(nn.Module):
     def calibrate(self, x: Tensor, quantile: float = 0.9995) -> None:
         """Set the ranges of the activation quantizers to a quantile of what they receive.
 
-        Learned steps of weights become those with the least squared error.
+        Learned steps of weights become those with the least squared error. A class of the user's
+        calibrates as its quantizers say, on these frames rather than over its first batches: what
+        Brevitas collects meanwhile is not in a checkpoint, and an interrupted run would differ.
 
         Args:
             x: frames (N, 2, 1024); some hundred are enough.
             quantile: share of the values within the range.
         """
+        if self._foreign:
+            network = self._network[0].train()
+            with torch.no_grad(), calibration_mode(network):
+                network(x)
+            return
         with torch.no_grad():
             fit_weight_ranges(self._network[0])
             self._run(self._network[0], x, quantile)

@@ -11,7 +11,8 @@ from models.console import Progress
 from models.cost import inference_cost
 from models.errors import BadInput, CheckFailed
 from models.files import atomic, sha256, write_json
-from training.data import RadioMLData
+from models.user_code import Trust
+from training.data import RadioMLData, kind_for
 from training.evaluate import BATCH, evaluate
 from training.structured import parameters
 
@@ -28,6 +29,7 @@ def add(
     folder: Path = zoo.FOLDER,
     device: str = "cpu",
     progress: Progress | None = None,
+    trust: Trust = Trust(),
 ) -> dict[str, Any]:
     """Copy a checkpoint into the zoo and write its card.
 
@@ -39,6 +41,7 @@ def add(
         folder: the zoo.
         device: torch's name of where to compute.
         progress: told (frames done, frames in all).
+        trust: which code may run, where the network is a class of the user's.
 
     Returns:
         The card.
@@ -49,11 +52,11 @@ def add(
     """
     if not name or Path(name).name != name:
         raise BadInput(f"{name!r} is no name for a checkpoint")
-    loaded = checkpoints.load(path)
+    loaded = checkpoints.load(path, trust=trust)
     config = loaded.config.changed(name=name)  # as `checkpoints.load` names it
     if missing := [key for key in ("data_label", *KEPT) if key not in loaded.info]:
         raise BadInput(f"{path} does not say its {', '.join(missing)}; train it with `aaronnet`")
-    frames = RadioMLData(data, BATCH)
+    frames = RadioMLData(data, BATCH, kind=kind_for(config, data))
     frames.setup("test")  # before the cost, which takes seconds
     cost = inference_cost(loaded)
     largest = zoo.LARGEST_SCORE.get(name)

@@ -26,6 +26,7 @@ from build.stimuli import frames_to_verify
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
 from models.files import write_json
+from models.user_code import Trust
 
 if TYPE_CHECKING:
     from build.package import Ends
@@ -40,6 +41,7 @@ def build_sparse(
     clocks: int | str | None = None,
     frames: np.ndarray | str | Path | None = None,
     verbose: bool = False,
+    trust: Trust = Trust(),
 ) -> BuildResult[SparseReport]:
     """Build a sparse accelerator and its package.
 
@@ -52,6 +54,7 @@ def build_sparse(
             "auto" takes the least that leave 30 % of the board's LUTs, by an estimate.
         frames: see `build.flow.build`.
         verbose: let the libraries print.
+        trust: which code may run, where a checkpoint needs some.
 
     Returns:
         the exported network's path and the report: that of the dense way, without estimates of
@@ -64,7 +67,7 @@ def build_sparse(
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
     with quiet(Path(os.devnull), verbose):
-        source = open_source(given, integers=True)
+        source = open_source(given, integers=True, trust=trust)
     began = time.perf_counter()
     network = network_of(source.model)
     seconds = {"integer network": round(time.perf_counter() - began, 3)}

@@ -44,6 +44,37 @@ CHECKSUMS, LABELS_CHECKSUM = "crc32", "labels_crc32"
 """Data set and attribute of the files that we synthesise: `checksums` and `labels_checksum`."""
 
 _SNRs = TypeVar("_SNRs", int, np.ndarray)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The sizes of a file: those of RadioML 2018.01A's, unless said otherwise.
+
+    Attributes:
+        samples: of a frame.
+        channels: of a frame.
+        classes: columns of Y.
+    """
+
+    samples: int = FRAME
+    channels: int = 2
+    classes: int = len(CLASSES)
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Samples and channels, as X has them."""
+        return self.samples, self.channels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the indices."""
+        radioml = self == Layout()
+        return CLASSES if radioml else tuple(f"class {i}" for i in range(self.classes))
+
+    def __str__(self) -> str:
+        return f"{self.channels} x {self.samples} samples and {self.classes} classes"
+
+
 _ROWS = 1 << 17  # Y of the real file is half a gigabyte: never held whole
 
 
@@ -57,6 +88,7 @@ class Index:
         snrs: int64 (N,), SNR of each frame in dB.
         label: where the frames come from, to be shown beside every result (`data_label`).
         in_order: the frames lie by class, then SNR, as in DeepSig's file.
+        layout: the sizes of the file.
     """
 
     path: Path
@@ -64,6 +96,7 @@ class Index:
     snrs: np.ndarray = field(repr=False)
     label: str
     in_order: bool
+    layout: Layout = Layout()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,10 +108,10 @@ class Index:
 
     @property
     def cells(self) -> np.ndarray:
-        """int64 (24, 26): frames in each (class, SNR) cell."""
+        """int64 (classes, 26): frames in each (class, SNR) cell."""
         cell = self.labels * len(SNRS) + snr_index(self.snrs)
-        counts = np.bincount(cell, minlength=len(CLASSES) * len(SNRS))
-        return counts.reshape(len(CLASSES), len(SNRS))
+        counts = np.bincount(cell, minlength=self.layout.classes * len(SNRS))
+        return counts.reshape(self.layout.classes, len(SNRS))
 
 
 def snr_index(snrs: _SNRs) -> _SNRs:
@@ -129,6 +162,24 @@ def open_file(
         except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from error
         yield file
+
+
+def layout_of(path: str | Path) -> Layout:
+    """Return the sizes of a file in RadioML's layout, whatever they are.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            x, y = file.get("X"), file.get("Y")
+            sized = isinstance(x, h5py.Dataset) and isinstance(y, h5py.Dataset)
+            if sized and len(x.shape) == 3 and len(y.shape) == 2 and all(x.shape + y.shape):
+                return Layout(x.shape[1], x.shape[2], y.shape[1])
+    except (OSError, RuntimeError, ValueError):
+        pass
+    with open_file(path):  # says what is wrong with it
+        return Layout()
 
 
 def read(data: h5py.Dataset, rows: slice | int) -> np.ndarray:
@@ -242,7 +293,8 @@ def read_index(
     if kept is not None and kept != labels_checksum(label, labels, snrs):
         raise BadInput(f"{path}: classes or SNRs are not what was written; the file is damaged")
     order = labels * len(SNRS) + snr_index(snrs)
-    return Index(Path(path), labels, snrs, label, bool((np.diff(order) >= 0).all()))
+    in_order = bool((np.diff(order) >= 0).all())
+    return Index(Path(path), labels, snrs, label, in_order, Layout(*frame, classes))
 
 
 def _classes_of(path: str | Path, y: np.ndarray, start: int) -> np.ndarray:

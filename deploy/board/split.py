@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deploy.board.errors import BadInput
-from deploy.board.radioml import CLASSES, SNRS, Index, snr_index
+from deploy.board.radioml import SNRS, Index, snr_index
 
 SEED = 2018
 TEST_SHARE = 0.1
@@ -53,8 +53,8 @@ def official_split(index: Index, min_snr: int | None = None) -> Split:
     if not len(split.train):
         kept = "" if min_snr is None else f" at {min_snr} dB and above"
         raise BadInput(
-            f"{index.path} has nothing to train on{kept}: every one of its {len(CLASSES)} classes "
-            "needs at least two frames at some SNR"
+            f"{index.path} has nothing to train on{kept}: every one of its "
+            f"{index.layout.classes} classes needs at least two frames at some SNR"
         )
     return split
 

@@ -252,7 +252,7 @@ def test_processes_that_replace_one_cache_in_turns_leave_a_whole_one(tmp_path):
 PRELUDE = """from pathlib import Path
 import training.cache as module
 real = module.cache_of
-module.cache_of = lambda path, named=None: real("/data/data.h5", named)
+module.cache_of = lambda path, named=None, kind=module.OURS: real("/data/data.h5", named)
 """
 
 
