@@ -15,6 +15,7 @@ from qonnx.custom_op.registry import getCustomOp
 
 from build.build_report import BuildReport
 from build.finn_config import Request
+from build.input_norm import norm_of
 from build.layout import PACKAGE
 from build.simulation.rtl_folder import write_rtl
 from build.source import Source
@@ -62,7 +63,7 @@ def ends_of(model: ModelWrapper) -> Ends:
     return Ends(
         _port(model, True),
         _port(model, False),
-        {key: quantizer[key] for key in ("step", "minimum", "maximum")},
+        {key: quantizer[key] for key in ("step", "minimum", "maximum")} | norm_of(model),
         json.loads(model.get_metadata_prop(OUTPUT_PROPERTY))["scale"],
     )
 

@@ -14,6 +14,7 @@ from build.buildable import check_buildable
 from build.canonical import canonical
 from build.checks import check_quantized, integers_of
 from build.environment import setup
+from build.input_norm import hand_on, range_of_samples, without_norm
 from build.integers.check import check_operators
 from build.integers.line import straight
 from build.integers.lower import lowered
@@ -60,14 +61,14 @@ class Source:
 def task_of(model: ModelWrapper) -> Task:
     """Return what a network's graph, as exported, classifies.
 
-    Its range of values is that of the quantizer of its input.
+    Its range of values is that of the quantizer of its input, in the samples' units.
     """
     channels, length = frame_of(model)
     classes = math.prod(model.get_tensor_shape(model.graph.output[0].name))
     quantizer = model.find_consumer(model.graph.input[0].name)
     low, high = integers_of(model, quantizer)
     step = float(model.get_initializer(quantizer.input[1]).item())
-    return Task(channels, length, classes, step * low, step * high)
+    return Task(channels, length, classes, *(range_of_samples(model) or (step * low, step * high)))
 
 
 def open_source(
@@ -120,16 +121,16 @@ def _foreign(
         integers: as `open_source`.
         ours: it was exported from a network of ours, and is buildable as soon as it is quantized.
     """
-    if integers:
-        original = folded(model)
-        if straight(original):
-            try:
-                check_operators(original)
-                known, shared = lowered(prepared(original))
-            except BadInput as error:
-                raise BadInput(f"{what}: {error}") from error
-            return Source(known, None, name, original=original, shared=shared)
-    known = canonical(model)
+    original = model if ours else folded(model)
+    try:
+        bare = original if ours else without_norm(original)
+        if integers and straight(bare):
+            check_operators(bare)
+            known, shared = lowered(prepared(bare))
+            return Source(hand_on(bare, known), None, name, original=original, shared=shared)
+    except BadInput as error:
+        raise BadInput(f"{what}: {error}") from error
+    known = canonical(model) if bare is original else hand_on(bare, canonical(bare))
     if not ours:
         check_buildable(known, what)
     check_quantized(known, what)

@@ -52,8 +52,8 @@ def choose(
     """Return an opened network, and the style for it.
 
     Sparse where its hardware is known, takes a frame in no more clocks than a dense build at its
-    best, and leaves as much of the board free as a dense one would, by an estimate. A checkpoint of a
-    class of the user's is opened by the code that `trust` lets run.
+    best, and leaves as much of the board free as a dense one would, by an estimate. A checkpoint
+    of a class of the user's is opened by the code that `trust` lets run.
 
     Raises:
         BadInput: there is no such network or board.

@@ -27,6 +27,7 @@ from qonnx.custom_op.registry import getCustomOp
 
 from build.build_report import Verified
 from build.execute import output_of, trace
+from build.input_norm import normed
 from build.staging import free_name
 from build.steps.class_output import OUTPUT_PROPERTY
 from build.steps.integer_input import INPUT_PROPERTY
@@ -150,9 +151,10 @@ def graph_input(model: ModelWrapper, frames: np.ndarray) -> np.ndarray:
     """Return float frames (N, C, L) as a step's graph takes them.
 
     That is the quantizer's integers once `step_integer_input` has run, channels last once
-    `step_channels_last_input` has.
+    `step_channels_last_input` has. What the host does in front of them is done
+    (`build.input_norm`).
     """
-    frames = np.asarray(frames, np.float64)
+    frames = normed(model, np.asarray(frames, np.float64))
     if text := model.get_metadata_prop(INPUT_PROPERTY):
         facts = json.loads(text)
         frames = np.clip(np.rint(frames / facts["step"]), facts["minimum"], facts["maximum"])

@@ -15,6 +15,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from build.checks import LAYERS, QUANTIZERS, quantizer_of
+from build.input_norm import norm_of
 from build.integers.layers import spread
 from build.integers.line import attributes_of, told
 from build.levels import levels_of
@@ -42,6 +43,8 @@ def network_of(model: ModelWrapper) -> Network:
     line = line_of(model)
     if not line or line[0].op_type not in QUANTIZERS:
         raise BadInput("sparse hardware takes integers: the first node must quantize the input")
+    if norm_of(model):
+        raise BadInput("its frames are normalised in front of their quantizer: --style dense")
     low, high = _range(line[0], constants)
     step = float(constants[line[0].input[1]].item())
     shape = model.get_tensor_shape(source)

@@ -19,8 +19,10 @@
     clock_mhz     of the accelerator
     input         {dma, datatype, normal, folded, packed, frame?, quantizer}: shapes of one frame
                   with a leading 1; frame [samples, channels], by default [1024, 2];
-                  quantizer {step, minimum, maximum}: integer = clip(round half to even(x / step),
-                  minimum, maximum)
+                  quantizer {step, minimum, maximum, signs?, thresholds?}: integer = clip(round half
+                  to even(x / step), minimum, maximum); or, where the network normalises its input,
+                  by channel, minimum + the number of its ascending thresholds that its sign (1 or
+                  -1) times x is not below, all in float32
     output        {dma, datatype, normal, folded, packed, kind, scale}: kind is "class" or
                   "logits"; logits = scale * integers
     performance   {cycles_per_frame, latency_cycles, source}: source is "simulated" or "estimated"
@@ -60,19 +62,35 @@ DESIGN = "design.json"
 VIRTUAL = "virtual"
 """Folder of the virtual board's own overlay, in the package but not of it."""
 MOST_ELEMENTS = 1 << 24
+LARGEST_FLOAT = (2 - 2.0**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """integer = clip(round half to even(x / step), minimum, maximum)."""
+    """integer = clip(round half to even(x / step), minimum, maximum), or by channel; see above."""
 
     step: float
     minimum: int
     maximum: int
+    signs: tuple[int, ...] | None = None
+    thresholds: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.step <= 0 or self.minimum > self.maximum:
             raise ValueError(f"step {self.step:g} or minimum {self.minimum} is out of range")
+        if self.signs is None and self.thresholds is None:
+            return
+        signs, thresholds = self.signs or (), self.thresholds or ()
+        if not signs or len(signs) != len(thresholds) or set(signs) - {1, -1}:
+            raise ValueError("quantizer needs a sign, 1 or -1, and thresholds for each channel")
+        for channel, steps in enumerate(thresholds):
+            if len(steps) != self.maximum - self.minimum:
+                raise ValueError(
+                    f"thresholds of channel {channel} are {len(steps)}, not one for each integer "
+                    f"from {self.minimum + 1} to {self.maximum}"
+                )
+            if any(abs(step) > LARGEST_FLOAT for step in steps) or list(steps) != sorted(steps):
+                raise ValueError(f"thresholds of channel {channel} do not ascend in float32")
 
 
 @dataclass(frozen=True)
@@ -118,6 +136,8 @@ class Input(Port):
             raise ValueError(f"quantizer does not fit {self.datatype.name}")
         if min(self.frame) < 1 or math.prod(self.frame) != math.prod(self.normal):
             raise ValueError(f"shape {self.normal} is none of frames {self.frame}")
+        if len(self.quantizer.signs or (0,) * self.frame[1]) != self.frame[1]:
+            raise ValueError(f"quantizer has not a sign for each of {self.frame[1]} channels")
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,10 @@ KINDS: dict[str, Callable[[], list[nn.Module]]] = {
         *(quantized_input(), nn.ConstantPad1d((1, 2), 0.0), conv(3, 6, 4), relu()),
         *(nn.ConstantPad1d((2, 0), 0.0), *block(6, 6), *end(192)),
     ],
+    "norm_in_front": lambda: [nn.BatchNorm1d(3), *front(), relu(), *end(180)],
+    "norm_in_front_of_rows": lambda: [
+        *(nn.BatchNorm2d(1), *front_2d(1, 6, (3, 3), padding=(0, 1)), *end(192))
+    ],
     "norm_of_the_input": lambda: [
         *(quantized_input(), nn.BatchNorm1d(3), identity(5)), *block(3, 6), *end(180)
     ],
@@ -255,7 +259,7 @@ KINDS: dict[str, Callable[[], list[nn.Module]]] = {
 }  # fmt: skip
 
 SPELLINGS = {
-    **dict.fromkeys(("rows", "rows_kept", "rows_strided"), ROWS),
+    **dict.fromkeys(("rows", "rows_kept", "rows_strided", "norm_in_front_of_rows"), ROWS),
     **dict.fromkeys(("one_row", "truncated_means", "truncated_mean"), CHANNELS),
 }
 

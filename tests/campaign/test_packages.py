@@ -51,6 +51,11 @@ def unsealed(folder: Path) -> None:
     edit_json(folder / "manifest.json", lambda facts: facts.update(clock_mhz=100.0))
 
 
+STEPS = {"step": 1, "minimum": -32, "maximum": 31}
+ASCENDING = [i / 8 for i in range(63)]
+BOTH = {"thresholds": [ASCENDING, ASCENDING]}
+
+
 PACKAGES: dict[str, Callable[[Path], None]] = {
     "missing": shutil.rmtree,
     "empty": lambda folder: [file.unlink() for file in folder.iterdir()],
@@ -76,6 +81,22 @@ PACKAGES: dict[str, Callable[[Path], None]] = {
     "step zero": inside("input", quantizer={"step": 0, "minimum": -32, "maximum": 31}),
     "step of text": inside("input", quantizer={"step": "1", "minimum": -32, "maximum": 31}),
     "quantizer too wide": inside("input", quantizer={"step": 1, "minimum": -99, "maximum": 31}),
+    "signs alone": inside("input", quantizer=STEPS | {"signs": [1, 1]}),
+    "a sign less": inside("input", quantizer=STEPS | {"signs": [1], "thresholds": [ASCENDING]}),
+    "a sign of 2": inside("input", quantizer=STEPS | {"signs": [1, 2]} | BOTH),
+    "a threshold less": inside(
+        "input", quantizer=STEPS | {"signs": [1, 1], "thresholds": [ASCENDING, ASCENDING[1:]]}
+    ),
+    "thresholds falling": inside(
+        "input", quantizer=STEPS | {"signs": [1, 1], "thresholds": [ASCENDING, ASCENDING[::-1]]}
+    ),
+    "thresholds of text": inside(
+        "input", quantizer=STEPS | {"signs": [1, 1], "thresholds": [ASCENDING, "1"]}
+    ),
+    "thresholds beyond float32": inside(
+        "input",
+        quantizer=STEPS | {"signs": [1, 1], "thresholds": [ASCENDING, [*ASCENDING[:-1], 1e39]]},
+    ),
     "port of code": inside("input", dma='idma0"); system("id"); //'),
     "unknown type": inside("input", datatype="COMPLEX7"),
     "shapes apart": inside("input", folded=[1, 2, 3]),
