@@ -11,6 +11,11 @@ from tests.build.sparse.faults import candidates, chosen, numbered, with_faults
 from tests.build.sparse.random_network import random_frames, random_network
 from tests.build.sparse.test_assemble import SHAPES
 
+KINDS = {
+    *("sign", "shift", "serial sign", "serial shift"),
+    *("table", "last value", "shared table", "shared offset", "shared sign", "ROM"),
+}
+
 pytestmark = pytest.mark.usefixtures("finn")
 
 
@@ -42,11 +47,12 @@ def assert_found(network, frames, count, seed):
 
 def test_faults_of_every_kind_are_found_and_their_node_named():
     network = fold(compose(fold(random_network(**SHAPES["blocks"]))))
-    assert len(assert_found(network, random_frames(network, 8), 24, 0)) == 3
+    named = assert_found(network, random_frames(network, 8), 36, 0)
+    assert set(named) == KINDS
 
 
 @pytest.mark.slow
-def test_seventy_faults_all_over_the_zoos_network_are_found():
+def test_faults_all_over_the_zoos_network_are_found():
     from build.source import open_source
     from build.sparse.from_graph import network_of
     from build.stimuli import synthetic_frames
@@ -55,4 +61,5 @@ def test_seventy_faults_all_over_the_zoos_network_are_found():
     source = open_source(str(zoo.find("aaronnet32++-hw8")))
     network = fold(compose(fold(network_of(source.model))))
     frames = network.quantize(synthetic_frames()[::4])
-    assert assert_found(network, frames, 70, 1).total() == 70
+    named = assert_found(network, frames, 120, 1)
+    assert named.total() == 120 and set(named) == KINDS
