@@ -155,28 +155,52 @@ def synth(
         bool, typer.Option("--delays", help="Longest path through logic, node by node; no clock.")
     ] = False,
     system: Annotated[bool, typer.Option("--system", help="The DMAs too; in no total.")] = False,
+    flat: Annotated[
+        bool,
+        typer.Option("--flat", help="A sparse build as one design; takes many times as long."),
+    ] = False,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            "--adders-a-stage",
+            min=1,
+            max=8,
+            help="Of a sparse build, counted as if so many adders lay between two registers.",
+        ),
+    ] = None,
     processes: Annotated[int | None, typer.Option(help="By default one a core.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all in one Markdown table, as docs have it.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Count the resources of the accelerator's RTL with Yosys, beside the estimates.
 
-    What it finds goes into FOLDER/report.json too.
+    What it finds goes into FOLDER/report.json too, but for what --flat and --adders-a-stage count.
     """
     from build.finished import open_build, record
     from build.yosys import KINDS, family_of, synthesise_build
-    from models.console import Bar, print_table
+    from models.console import Bar, print_markdown, print_table
     from models.errors import BadInput
     from models.files import write_json
 
     if processes is not None and processes < 1:
         raise BadInput("--processes must be at least 1")
     opened = open_build(folder)
+    if (flat or depth) and not opened.sparse:
+        raise BadInput(
+            "--flat and --adders-a-stage are about sparse builds: a dense one is counted node by "
+            "node"
+        )
     family = family or family_of(opened.report.part)
     with Bar("synthesise") as progress:
         if opened.sparse:
+            from build.sparse.emit import LEVELS
             from build.sparse.sparse_sim import synthesise_sparse
 
-            facts = synthesise_sparse(opened, family, processes, progress, delays)
+            facts = synthesise_sparse(
+                opened, family, processes, progress, delays, flat, depth or LEVELS
+            )
         else:
             facts = synthesise_build(opened, family, processes, progress, delays)
     if system:
@@ -184,9 +208,23 @@ def synth(
 
         with Bar("synthesise DMAs") as progress:
             facts["dmas"] = synthesise_dmas(dmas_of(opened), family, progress)
-    record(opened, "synthesis", facts)
+    if depth is None and not flat:
+        record(opened, "synthesis", facts)
     if json:
         write_json(json, facts)
+    if markdown:
+        print_markdown(
+            ["module", *KINDS, *(["ps", "levels"] if delays else [])],
+            [
+                (
+                    row["name"],
+                    *(row["resources"][kind] for kind in KINDS),
+                    *(row[key] for key in ("delay_ps", "levels") if delays),
+                )
+                for row in facts["nodes"]
+            ],
+        )
+        return
     title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"
     if nodes or opened.sparse:
         estimated = [] if opened.sparse else ["LUT", "DSP", "BRAM_18K"]

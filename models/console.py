@@ -76,6 +76,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     out.print(table)
 
 
+def print_markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as a Markdown table on stdout, as docs/ has them."""
+
+    def line(cells: Sequence[object]) -> str:
+        return f"| {' | '.join(f'{c:,}' if isinstance(c, int) else str(c) for c in cells)} |"
+
+    print_line(line(columns))
+    print_line(f"|{'|'.join('--:' if index else '---' for index in range(len(columns)))}|")
+    for row in rows:
+        print_line(line(row))
+
+
 def print_line(text: object, to: Console = out) -> None:
     """Print one line, never wrapped; what is not printable in it is spelled out."""
     to.print(printable(str(text)), soft_wrap=True)

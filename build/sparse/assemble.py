@@ -14,7 +14,7 @@ from build.simulation.simulate import Difference, Simulation, difference
 from build.simulation.stitch import TOP, Accelerator, Link
 from build.simulation.verilate import Design, Port
 from build.sparse.adders import AdderGraph, adder_graph
-from build.sparse.emit import Module, matrix_module, window_range
+from build.sparse.emit import LEVELS, Module, matrix_module, window_range
 from build.sparse.emit_dense import dense_module, rows_of
 from build.sparse.emit_lookup import requantize_module
 from build.sparse.emit_serial import lag, serial_module
@@ -77,6 +77,7 @@ class _Top:
 
     network: Network
     clocks: int
+    depth: int  # of adders between two registers
     sources: dict[str, str] = field(default_factory=dict)
     body: list[str] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
@@ -134,12 +135,13 @@ class _Top:
         self.instance(module.name, name, bits)
 
 
-def compile_network(network: Network, clocks: int | None = None) -> Sparse:
+def compile_network(network: Network, clocks: int | None = None, depth: int = LEVELS) -> Sparse:
     """Return the hardware of a folded network (`fold.fold`).
 
     Args:
         network: the folded network.
         clocks: from one frame to the next; default: the least.
+        depth: of adders between two registers.
 
     Raises:
         BadInput: a layer is none of those that sparse hardware computes, or `clocks` too few.
@@ -151,7 +153,7 @@ def compile_network(network: Network, clocks: int | None = None) -> Sparse:
     words = network.length // samples
     clocks = words + 1 if clocks is None else clocks
     check_clocks(clocks, words)
-    top = _Top(network, clocks)
+    top = _Top(network, clocks, depth)
     for name in FIXED:
         top.fixed(name)
     bits = network.tensors[0].bits
@@ -259,10 +261,10 @@ def _convolution(
     if serial:
         digits = serial_graph(graph, *window_range(before, layer.taps), spacing)
         module = serial_module(
-            f"m_{layer.name}", digits, before, 3 if windowed else 1, bits, spacing
+            f"m_{layer.name}", digits, before, 3 if windowed else 1, bits, spacing, top.depth
         )
     else:
-        module = matrix_module(f"m_{layer.name}", graph, before, layer.taps, bits)
+        module = matrix_module(f"m_{layer.name}", graph, before, layer.taps, bits, top.depth)
     top.module(module, layer.name, after.channels * bits)
     top.graph, top.raw_bits = graph, bits
     top.adders += len(graph.adders)

@@ -21,7 +21,7 @@ LOOP = 2**11
 """Words that one loop fills; slang unrolls 4000."""
 
 LEVELS = 2
-"""Adders between two registers."""
+"""Adders between two registers, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def window_range(inputs: Tensor, taps: int) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def matrix_module(name: str, graph: AdderGraph, inputs: Tensor, taps: int, outputs: int) -> Module:
+def matrix_module(
+    name: str, graph: AdderGraph, inputs: Tensor, taps: int, outputs: int, depth: int = LEVELS
+) -> Module:
     """Return the adders of a layer, pipelined.
 
     Args:
@@ -98,9 +100,10 @@ def matrix_module(name: str, graph: AdderGraph, inputs: Tensor, taps: int, outpu
         taps: positions in a window.
         outputs: bits of each sum. An output of negative sign (`graph.outputs`) is delivered
             negated: what follows takes account of it.
+        depth: adders between two registers, at most.
     """
     ranges, levels = graph.ranges(*window_range(inputs, taps)), graph.levels()
-    homes = [max(-(-level // LEVELS), 1) for level in levels]  # the stage of each node
+    homes = [max(-(-level // depth), 1) for level in levels]  # the stage of each node
     ends = [homes[term[0]] if levels[term[0]] else 0 for term in graph.outputs if term is not None]
     latency = max([*ends, 1])
     deepest = [0] * len(levels)  # the longest delay of each node that somebody needs

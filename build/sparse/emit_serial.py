@@ -13,7 +13,13 @@ SHIFTED = 8
 
 
 def serial_module(
-    name: str, serial: SerialGraph, inputs: Tensor, taps: int, outputs: int, spacing: int
+    name: str,
+    serial: SerialGraph,
+    inputs: Tensor,
+    taps: int,
+    outputs: int,
+    spacing: int,
+    depth: int = LEVELS,
 ) -> Module:
     """Return the adders of a layer; arguments and signs as `emit.matrix_module` has them.
 
@@ -22,7 +28,7 @@ def serial_module(
     """
     graph, digit, width = serial.graph, serial.digit, inputs.bits
     levels = graph.levels()
-    homes = [max(-(-level // LEVELS), 1) for level in levels]  # the stage of each node
+    homes = [max(-(-level // depth), 1) for level in levels]  # the stage of each node
     ends = [homes[term[0]] for term in graph.outputs if term is not None]
     stages = max([*ends, 1])
     used = [False] * len(levels)

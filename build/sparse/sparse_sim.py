@@ -9,8 +9,10 @@ from build.finished import FinishedBuild
 from build.simulation.against_network import Subject, compare
 from build.simulation.simulate import Difference, Simulation
 from build.simulation.simulated import Simulated
+from build.simulation.stitch import TOP
 from build.sparse.assemble import Sparse, compile_network, mismatches
 from build.sparse.compose import compose
+from build.sparse.emit import LEVELS
 from build.sparse.fold import fold
 from build.sparse.from_graph import network_of
 from build.sparse.network import Network
@@ -19,10 +21,15 @@ from models.console import Progress
 from models.errors import BadInput
 
 
-def hardware_of(opened: FinishedBuild) -> tuple[Network, Sparse]:
-    """Return the folded network of a sparse build and its hardware."""
+def hardware_of(opened: FinishedBuild, depth: int = LEVELS) -> tuple[Network, Sparse]:
+    """Return the folded network of a sparse build and its hardware.
+
+    Args:
+        opened: the build.
+        depth: of adders between two registers; a build has LEVELS.
+    """
     network = fold(compose(fold(network_of(opened.model))))
-    return network, compile_network(network, opened.report.performance.cycles_per_frame)
+    return network, compile_network(network, opened.report.performance.cycles_per_frame, depth)
 
 
 def simulate_sparse(
@@ -59,10 +66,14 @@ def synthesise_sparse(
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
     delays: bool = False,
+    flat: bool = False,
+    depth: int = LEVELS,
 ) -> dict[str, Any]:
     """Synthesise a sparse build module by module; arguments and facts as `synthesise_build`'s.
 
-    There is no estimate. Any family will do: there are no primitives in this HDL.
+    With `flat` all of it is one design to Yosys, and one row. `depth` is that of the adders between
+    two registers, whatever the build has. There is no estimate. Any family will do: there are no
+    primitives in this HDL.
 
     Raises:
         BadInput: the family is unknown.
@@ -70,7 +81,7 @@ def synthesise_sparse(
     """
     if family not in FAMILIES:
         raise BadInput(f"unknown family {family!r}; choose one of {', '.join(FAMILIES)}")
-    _, made = hardware_of(opened)
+    _, made = hardware_of(opened, depth)
     sources = made.accelerator.design.sources
     todo = [
         Job(
@@ -87,6 +98,8 @@ def synthesise_sparse(
         for unit in made.units
         for file in [f"{unit.module}.sv"]
     ]
+    if flat:
+        todo = [Job("all of it", "flat", sources, {}, {}, TOP, dsp=False)]
     rows = synthesise_jobs(todo, family, processes, progress, delays)
     available = find_board(opened.report.board).resources
     return {

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from models import console
-from models.console import Bar, print_line, print_table
+from models.console import Bar, print_line, print_markdown, print_table
 
 
 def test_a_bar_shows_once_it_is_told_something(capsys, monkeypatch):
@@ -20,6 +20,13 @@ def test_a_bar_shows_once_it_is_told_something(capsys, monkeypatch):
         progress.advance(2)
         progress.describe("fold")
     assert "fold" in (text := capsys.readouterr().err) and "2/5" in text
+
+
+def test_a_markdown_table_is_one(capsys):
+    print_markdown(["module", "LUT"], [["conv", 12345], ["pool", 0]])
+    assert capsys.readouterr().out == (
+        "| module | LUT |\n|---|--:|\n| conv | 12,345 |\n| pool | 0 |\n"
+    )
 
 
 def test_text_from_files_is_text(capsys, monkeypatch):

@@ -169,6 +169,17 @@ def test_every_module_is_counted_on_its_own(built, monkeypatch):
     *modules, (_, whole) = made.accelerator.design.sources.items()
     assert {file for job in asked for file in job.texts} == {file for file, _ in modules}
     assert all(f" {job.name} (.clk(" in whole for job in asked)
+    adders = {job.name: job.texts for job in asked}
+    asked.clear()
+    sparse_sim.synthesise_sparse(opened, "xcup", flat=True)
+    (job,) = asked
+    assert job.texts == made.accelerator.design.sources and job.top == "accelerator" and not job.dsp
+    asked.clear()
+    sparse_sim.synthesise_sparse(opened, "xcup", depth=1)
+    deeper = {job.name: str(job.texts).count("<=") for job in asked}
+    assert set(deeper) == set(adders)
+    registers = str(adders["conv_expand_0"]).count("<=")
+    assert deeper["conv_expand_0"] > registers
 
 
 @pytest.mark.slow  # the first run of Yosys on a machine compiles it for a minute
