@@ -68,6 +68,10 @@ Code = Annotated[
     Path | None,
     typer.Option("--code", help="Let this file run for it, whatever has become of it."),
 ]
+ValidationFrames = Annotated[
+    int,
+    typer.Option(min=0, help="Of the training frames, to choose the best on; 0: the test frames."),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -88,7 +88,9 @@ def _fuse_msc(branches: list[Any]) -> dict[str, Tensor]:
     reference = branches[0][2].state_dict()[STEP]
     filters = branches[0][0].out_channels
     step = [
-        _power_of_two(max(float(torch.as_tensor(_step(b[layer])).max()) for b in branches))
+        _power_of_two(
+            max(float(torch.as_tensor(step_of_weights(b[layer])).max()) for b in branches)
+        )
         for layer in (0, 3)
     ]
     taps = torch.zeros(len(branches) * filters, FRAME_CHANNELS, KERNELS[0])
@@ -100,12 +102,12 @@ def _fuse_msc(branches: list[Any]) -> dict[str, Tensor]:
         to_reference = (reference / relu.state_dict()[STEP]).item()
         rows[..., centred(convolution.kernel_size[0])] = _integers(convolution) * step[0]
         blocks.append(_integers(pointwise).squeeze(-1) * step[1])
-        grown = step[0] / _step(convolution)
+        grown = step[0] / step_of_weights(convolution)
         layers: dict[int, dict[str, Tensor]] = {
             0: {"bias": _times(convolution.bias, grown)},
             1: scaled_norm(norm, inputs=grown, outputs=to_reference),
         }
-        grown = to_reference * step[1] / _step(pointwise)
+        grown = to_reference * step[1] / step_of_weights(pointwise)
         layers |= {
             3: {"bias": _times(pointwise.bias, grown)},
             4: scaled_norm(last_norm, inputs=grown),
@@ -135,7 +137,7 @@ def _integers(layer: QuantConv1d) -> Tensor:
         return layer.quant_weight().int().float()
 
 
-def _step(layer: QuantConv1d) -> float | Tensor:
+def step_of_weights(layer: QuantConv1d) -> float | Tensor:
     """Return the size of the layer's weight step, or of each channel's (C,).
 
     A channel without a weight has any step: it takes the largest of the others.

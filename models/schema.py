@@ -67,6 +67,7 @@ class Info(BaseModel, strict=True, extra="allow", allow_inf_nan=False):
     chosen_on: Label = ""
     accuracy_before: Fraction = 0.0
     calibrated_on: Label = ""
+    friendly_scales: bool = False
 
 
 class Content(BaseModel, strict=True, extra="forbid", arbitrary_types_allowed=True):

@@ -17,6 +17,7 @@ from models.cli import (
     Json,
     Seed,
     TrustRemembered,
+    ValidationFrames,
     WeightBits,
     torch_device,
 )
@@ -210,12 +211,7 @@ def train(
     teacher_share: Share = 0.5,
     temperature: Temperature = 3.0,
     epoch_frames: EpochFrames = None,
-    validation_frames: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Of the training frames, to choose the best epoch on; 0: the test frames."
-        ),
-    ] = 1 << 14,
+    validation_frames: ValidationFrames = 1 << 14,
     filters: Filters = None,
     dense: Annotated[int | None, typer.Option(min=1, help="Width of the dense layers.")] = None,
     input_bits: InputBits = None,
@@ -358,6 +354,7 @@ def prune(
     teacher_share: Share = 0.5,
     temperature: Temperature = 3.0,
     epoch_frames: EpochFrames = None,
+    validation_frames: ValidationFrames = 1 << 14,
     device: Where = "auto",
     processes: Processes = 1,
     precision: Precision = "auto",
@@ -401,7 +398,7 @@ def prune(
             )
 
     kind = _kind(start.config, data)
-    source = _source(data, batch_size, min_snr, seed, epoch_frames, kind=kind)
+    source = _source(data, batch_size, min_snr, seed, epoch_frames, validation_frames, kind=kind)
     table = run(
         *(start, source, out, plan, retraining),
         method=method,
@@ -416,7 +413,7 @@ def prune(
     if json:
         write_json(json, table.to_dict())
     print_table(
-        f"{table.network} pruned ({table.data_label})",
+        f"{table.network} pruned ({table.data_label}; accuracy on {table.chosen_on})",
         ("iteration", "from", "pruned", "accuracy", "score", "weights", "parameters", ""),
         (
             (

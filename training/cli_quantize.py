@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.cli import DATA, CheckpointFile, Device, Json, OutCheckpoint, Seed, torch_device
+from models.cli import (
+    DATA,
+    CheckpointFile,
+    Device,
+    Json,
+    OutCheckpoint,
+    Seed,
+    ValidationFrames,
+    torch_device,
+)
 
 if TYPE_CHECKING:
     from training.data import RadioMLData, SyntheticData
@@ -17,6 +26,13 @@ def quantize(
     bits: Annotated[
         int, typer.Option(min=2, max=8, help="Bits of the activations between the blocks.")
     ] = 8,
+    friendly_scales: Annotated[
+        bool,
+        typer.Option(
+            "--friendly-scales",
+            help="Scales of one or two powers of two: sparse hardware adds instead of looking up.",
+        ),
+    ] = False,
     finetune: Annotated[
         int, typer.Option(min=0, help="Epochs of training, distilled from the original.")
     ] = 0,
@@ -33,6 +49,7 @@ def quantize(
     epoch_frames: Annotated[
         int | None, typer.Option(min=1, help="Frames of an epoch of fine-tuning; by default all.")
     ] = None,
+    validation_frames: ValidationFrames = 1 << 14,
     lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.001,
     resume: Annotated[bool, typer.Option(help="Go on with interrupted fine-tuning.")] = True,
     device: Device = "auto",
@@ -46,7 +63,7 @@ def quantize(
     fine-tuning, run it again.
     """
     from models import checkpoint as checkpoints
-    from models.console import print_table
+    from models.console import err, print_table
     from models.files import write_json
     from training.module import Recipe
     from training.quantize import SHOWN_FROM
@@ -55,9 +72,11 @@ def quantize(
     where = torch_device(device)
     original = checkpoints.load(checkpoint, only_ours="quantize")
     recipe = Recipe(finetune, lr=lr, t0=0) if finetune else None
+    validation = validation_frames if finetune else 0  # where there is something to choose
     result = run(
-        *(original, source_of(data, batch_size, seed, epoch_frames), out, bits),
+        *(original, source_of(data, batch_size, seed, epoch_frames, validation), out, bits),
         frames=frames,
+        friendly_scales=friendly_scales,
         finetuning=recipe,
         batches_per_epoch=max(epoch_frames // batch_size, 1) if data and epoch_frames else None,
         resume=resume,
@@ -80,11 +99,16 @@ def quantize(
             for each in result.candidates
         ),
     )
-    print_table("", ("fact", "value"), [("tested on", result.data_label)])
+    told = [("tested on", result.data_label)]
+    if chosen := result.kept.checkpoint.info.get("chosen_on"):
+        told.append(("chosen on", chosen))
+    print_table("", ("fact", "value"), told)
+    if friendly_scales and not finetune:
+        err.print("the scales were moved without training; --finetune 2 makes good what that cost")
 
 
 def source_of(
-    data: Path | None, batch_size: int, seed: int, epoch_frames: int | None
+    data: Path | None, batch_size: int, seed: int, epoch_frames: int | None, validation: int = 0
 ) -> "RadioMLData | SyntheticData":
     """Return the frames of a file, or fresh ones, set up."""
     from models.console import Bar
@@ -93,6 +117,6 @@ def source_of(
     if data is None:
         return SyntheticData(batch_size, frames_per_epoch=epoch_frames or 1 << 17, seed=seed)
     with Bar("caching") as progress:
-        source = RadioMLData(data, batch_size, seed=seed, progress=progress)
+        source = RadioMLData(data, batch_size, seed=seed, validation=validation, progress=progress)
         source.setup()
     return source

@@ -63,7 +63,8 @@ class SyntheticFrames(Dataset):
         batch_size: frames a batch.
         snrs: dB, drawn from uniformly.
         seed: of everything random.
-        stream: frames of different streams are independent (0 for training, 1 for testing).
+        stream: frames of different streams are independent (0 for training, 1 for testing, 2 for
+            validation).
     """
 
     def __init__(self, batch_size: int, snrs: tuple[int, ...], seed: int, stream: int = 0):
@@ -102,7 +103,7 @@ class LabelledData(lightning.LightningDataModule):
     @property
     def chosen_on(self) -> str:
         """What the best epoch is chosen on, in words."""
-        return "test frames"
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """Return plain types that tell these batches from others; known after `setup`.
@@ -370,11 +371,13 @@ def check_task(config: Config, found: Layout, what: str) -> None:
 class SyntheticData(LabelledData):
     """Endless training frames, drawn afresh each epoch; testing always gives the same ones.
 
+    Validation has others, which are the same every time, too.
+
     Args:
         batch_size: frames a batch, a process.
         min_snr: dB; no training frames below.
         frames_per_epoch: what counts as an epoch.
-        test_frames: for validation and test, over all SNRs.
+        test_frames: for test, and as many for validation, over all SNRs.
         workers: processes that draw; by default one a core but for the first.
         seed: of everything random.
     """
@@ -404,7 +407,13 @@ class SyntheticData(LabelledData):
             "min SNR": self.min_snr,
             "frames an epoch": self.frames_per_epoch,
             "test frames": self.test_frames,
+            "validation": self.chosen_on,
         }
+
+    @property
+    def chosen_on(self) -> str:
+        """What the best epoch is chosen on, in words."""
+        return f"{self.test_frames} frames drawn for validation"
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches of this epoch, which no other epoch gives."""
@@ -415,12 +424,15 @@ class SyntheticData(LabelledData):
         return _loader(frames, numbers, self.workers)
 
     def val_dataloader(self) -> DataLoader:
-        """Return the test batches."""
-        return self.test_dataloader()
+        """Return batches that are the same every time, over all SNRs, and none of the test's."""
+        return self._same(2)
 
     def test_dataloader(self) -> DataLoader:
         """Return batches that are the same every time, over all SNRs."""
-        frames = SyntheticFrames(self.batch_size, SNRS, self.seed, stream=1)
+        return self._same(1)
+
+    def _same(self, stream: int) -> DataLoader:
+        frames = SyntheticFrames(self.batch_size, SNRS, self.seed, stream)
         return _loader(frames, SameNumbers(self._batches(self.test_frames)), self.workers)
 
     def _batches(self, frames: int) -> int:

@@ -16,6 +16,8 @@ from models.errors import BadInput
 from training.data import Batch, LabelledData, RadioMLData, check_task, kind_for
 
 SPLITS = ("test", "train", "all")
+VALIDATION = "validation"
+"""What a data module keeps to choose the best epoch on; of a file none are kept."""
 BATCH = 512
 
 
@@ -69,8 +71,9 @@ def evaluate(
 
     Args:
         checkpoint: the network.
-        data: a file in RadioML's layout, or a data module (of which only `test` is known).
-        split: which frames: the official test split, the training split, or all.
+        data: a file in RadioML's layout, or a data module; frames that are drawn know no `train`.
+        split: which frames: the official test split, the training split, or all; of a data module
+            also those for validation.
         batch_size: frames at a time.
         device: torch's name of where to compute.
         progress: told (frames done, frames in all).
@@ -78,8 +81,9 @@ def evaluate(
     Raises:
         BadInput: the split is unknown or empty, or the data unusable.
     """
-    if split not in SPLITS:
-        raise BadInput(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    known = SPLITS if isinstance(data, str | Path) else (*SPLITS, VALIDATION)
+    if split not in known:
+        raise BadInput(f"unknown split {split!r}; choose one of {', '.join(known)}")
     if isinstance(data, str | Path):
         data = RadioMLData(data, batch_size, kind=kind_for(checkpoint.config, data))
     check_task(checkpoint.config, data.layout, "the data")
@@ -126,11 +130,14 @@ def _nested(counts: np.ndarray) -> Any:
 def _batches(data: LabelledData, split: str) -> tuple[int, Iterator[Batch], str]:
     data.setup("test")
     if not isinstance(data, RadioMLData):
-        if split != "test":
+        if split not in ("test", VALIDATION):
             raise BadInput("frames drawn on the fly have a test split only")
-        loader = data.test_dataloader()
+        loader = data.test_dataloader() if split == "test" else data.val_dataloader()
         return len(loader) * data.batch_size, iter(loader), data.label
-    rows = np.arange(len(data.index)) if split == "all" else getattr(data.split, split)
+    if split == VALIDATION:
+        rows = data.validated
+    else:
+        rows = np.arange(len(data.index)) if split == "all" else getattr(data.split, split)
     if not len(rows):
         raise BadInput(f"{data.path} has no frames in the {split} split")
     size = data.batch_size

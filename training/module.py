@@ -199,7 +199,7 @@ class Classifier(lightning.LightningModule):
         self._count("val", scores, y, F.cross_entropy(scores, y))
 
     def on_validation_epoch_end(self) -> None:
-        """Report accuracy over the whole test split, over all processes."""
+        """Report accuracy over all frames for validation, over all processes."""
         loss, accuracy, _ = self._totals("val")
         self.log("val_loss", loss, prog_bar=True)
         # Early stopping and the best checkpoint look at quantized accuracy only.

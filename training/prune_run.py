@@ -78,11 +78,12 @@ class Table:
 
     Attributes:
         network: name of the start's configuration.
-        data_label: what was retrained and tested on.
+        data_label: what was retrained on.
         threshold: accuracy that counts as good.
         identity: what the run is; see `training.runs`.
         rows: the iterations.
         best: number of the cheapest good one; None if there is none.
+        chosen_on: the frames of the accuracies, in words; "" in tables of before.
     """
 
     network: str
@@ -91,6 +92,7 @@ class Table:
     identity: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
     best: int | None = None
+    chosen_on: str = ""
 
     def add(self, row: Row) -> None:
         """Add an iteration and find the best anew."""
@@ -132,7 +134,7 @@ def prune(
 
     Args:
         start: a trained network.
-        data: to retrain and test on.
+        data: to retrain on; its frames for validation tell the accuracy.
         out_folder: for all that.
         plan: what to prune next.
         retraining: None retrains as published.
@@ -242,7 +244,9 @@ def _opened(
     path = folder / TABLE
     if not path.is_file():
         told = {"start": identity.start, **identity.how}
-        return Table(start.config.name, data.label, retraining.threshold, told)
+        return Table(
+            *(start.config.name, data.label, retraining.threshold, told), chosen_on=data.chosen_on
+        )
     try:
         table = Table.from_dict(json.loads(path.read_text()))
     except (ValueError, KeyError, TypeError) as error:

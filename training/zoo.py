@@ -17,7 +17,12 @@ from training.evaluate import BATCH, evaluate
 from training.structured import parameters
 
 KEPT = ("seed", "command", "frames", "epochs", "wall_seconds", "device")
-TOLD = ("chosen_on", "requantized_from", "accuracy_before")  # of those that have it
+TOLD = (
+    "chosen_on",
+    "requantized_from",
+    "accuracy_before",
+    "friendly_scales",
+)  # of those that have it
 
 
 def add(

@@ -11,7 +11,8 @@ fold.py       without what is constant or unused
 compose.py    with single taps and their quantizers as one staircase
 adders.py     each matrix as adders that rows share
 serial.py     where a position has several clocks, the adders digit by digit
-lookups.py    each parallel quantizer as a memory that its accumulator addresses
+scales.py     each parallel quantizer that is a friendly scale as two adders
+lookups.py    each other one as a memory that its accumulator addresses
 tables.py     each other quantizer as a table of segments
 shared.py     several of which take turns in one memory
 schedule.py   which hardware computes a layer, and in how many clocks

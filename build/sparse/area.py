@@ -23,6 +23,7 @@ from build.sparse.network import (
     bits_of,
 )
 from build.sparse.room import FREE, Area
+from build.sparse.scales import scaled_of
 from build.sparse.schedule import DRAIN, SERIAL, SLOWEST, lanes_for, spacings
 from build.sparse.serial import serial_graph
 from build.sparse.shared import share
@@ -46,8 +47,8 @@ ADDER, POOL, SCORE = 0.84, 0.91, 1.0
 SERIAL_ADDER, SERIAL_INPUT, SHIFT = 1.04, 1.17, 1.55
 """Of a digit's bit of a serial adder and of an input's choice; of each input besides."""
 
-LOOKUP = 3.6
-"""Of a parallel quantizer beside its block RAM."""
+LOOKUP, SCALED = 3.6, 26.5
+"""Of a parallel quantizer beside its block RAM, and of one that is a scale and needs none."""
 
 TURN, UNIT, LARGEST = 0.51, 12.6, 0.8
 """Of an accumulator's bit that waits for its turn, of a table, of a pooled result's bit."""
@@ -103,9 +104,10 @@ def _convolution(layer: Linear, before: Tensor, spacing: int) -> float:
 def _quantizers(
     layer: Requantize, before: Tensor, after: Tensor, spacing: int, pooled: bool
 ) -> float:
-    handed = sum(layer.hands_on(channel) for channel in range(before.channels))
     if spacing < SERIAL:
-        return LOOKUP * (before.channels - handed)
+        left = [c for c in range(before.channels) if not layer.hands_on(c)]
+        scaled = sum(scaled_of(layer.thresholds[c], layer.values[c]) is not None for c in left)
+        return SCALED * scaled + LOOKUP * (len(left) - scaled)
     units = share(layer, spacing, None if pooled else before).units
     largest = LARGEST * after.channels * after.bits if pooled else 0
     return TURN * before.channels * before.bits + UNIT * len(units) + largest

@@ -2,7 +2,8 @@
 
 Three clocks: an accumulator below the memory's first one becomes that by the register's reset; the
 memory is read, or its output reset where the accumulator lies above; the threshold is compared. The
-rest is in block RAMs, of which two channels share one where it has room: it has two ports.
+rest is in block RAMs, of which two channels share one where it has room: it has two ports. A
+staircase that is a friendly scale takes adders instead, and as many clocks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from build.sparse.adders import AdderGraph
 from build.sparse.emit import Module, delayed_valid, literal, operand, ports, rom
 from build.sparse.lookups import Lookup, lookup_of
 from build.sparse.network import Requantize, Tensor, bits_of
+from build.sparse.scales import FACTORS, Scaled, scaled_of
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,11 @@ def requantize_module(
         else:
             if negated:
                 at, values, low, high = 1 - at[::-1], values[::-1], -high, -low
-            lookup = lookup_of(at, values, low, high, layer.name)
-            channels.append(_Channel(number, lookup, low, high, value_bits))
+            if (scaled := scaled_of(at, values)) is not None:
+                lines += _scaled(number, scaled, low, high, inputs, value_bits)
+            else:
+                lookup = lookup_of(at, values, low, high, layer.name)
+                channels.append(_Channel(number, lookup, low, high, value_bits))
         lines.append(f"{result}{operand(f'y{number}', int(outputs.low[number]) < 0)};")
     for pair in _pairs(channels):
         words = [word for channel in pair for word in channel.words()]
@@ -115,6 +120,52 @@ def _pairs(channels: Sequence[_Channel]) -> Iterator[list[_Channel]]:
         else:
             waiting[kind] = channel
     yield from ([channel] for channel in waiting.values())
+
+
+def _scaled(
+    number: int, scaled: Scaled, low: int, high: int, inputs: int, value_bits: int
+) -> list[str]:
+    """Return a channel's registers: times its factor, plus the offset, clipped.
+
+    What lies below the last bit of a round offset is left away before it is added.
+    """
+    factor, digits = scaled.factor, FACTORS[scaled.factor]
+    # offset - m = (offset + 1) + ~m
+    added = scaled.offset + (scaled.sign < 0)
+    left = min((added & -added).bit_length() - 1, scaled.right) if added else scaled.right
+    added >>= left
+    times = (low * factor, high * factor)
+    kept = [end >> left for end in times]
+    sums = sorted(added + end if scaled.sign > 0 else added + ~end for end in kept)
+    values = [end >> scaled.right - left for end in sums]
+    m, u, v, y = (f"{name}{number}" for name in "muvy")
+
+    def signed(ends: Sequence[int]) -> str:
+        return f"signed [{bits_of(min(ends[0], -1), ends[1]) - 1}:0]"
+
+    x = operand(f"in_data[{number * inputs} +: {bits_of(low, high)}]", low < 0)
+    if digits is not None:
+        x = f"({x} <<< {digits[0]}) {'+' if digits[1] > 0 else '-'} {x}"
+    base = added if scaled.sign > 0 else added - 1
+    value = v
+    for bound, sign, beyond in (
+        (scaled.high, ">", values[1] > scaled.high),
+        (scaled.low, "<", values[0] < scaled.low),
+    ):
+        if beyond:
+            value = f"{v} {sign} {bound} ? {literal(bound, value_bits)} : {value}"
+    return [
+        f"\treg {signed(times)} {m};",
+        f"\twire {signed(kept)} k{number} = {m} >>> {left};",
+        f"\treg {signed(sums)} {u};",
+        f"\twire {signed(values)} {v} = {u} >>> {scaled.right - left};",
+        f"\treg [{value_bits - 1}:0] {y};",
+        "\talways @(posedge clk) begin",
+        f"\t\t{m} <= {x};",
+        f"\t\t{u} <= {base} {'+' if scaled.sign > 0 else '-'} k{number};",
+        f"\t\t{y} <= {value};",
+        "\tend",
+    ]
 
 
 def _handed_on(number: int, bits: int, value: str) -> list[str]:

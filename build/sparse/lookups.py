@@ -122,11 +122,11 @@ def _window(steps: np.ndarray, first: int, size: int, low: int, high: int) -> tu
         high: largest.
     """
     last = int(steps[-1])
-    start = low if last - size < low <= first else _roundest(last - size + 1, first)
-    return start, high + 1 if last <= high < start + size else _roundest(last + 1, start + size)
+    start = low if last - size < low <= first else roundest(last - size + 1, first)
+    return start, high + 1 if last <= high < start + size else roundest(last + 1, start + size)
 
 
-def _roundest(low: int, high: int) -> int:
+def roundest(low: int, high: int) -> int:
     """Return the integer from low to high that most powers of two divide."""
     zeros = max((high - low).bit_length() + 1, 1)
     return next(high >> z << z for z in range(max(zeros, 40), -1, -1) if high >> z << z >= low)

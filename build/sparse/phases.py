@@ -8,6 +8,7 @@ from build.sparse.adders import AdderGraph, adder_graph
 from build.sparse.emit import window_range
 from build.sparse.lookups import Lookup, lookup_of
 from build.sparse.network import Linear, MaxPool, Network, Requantize, Tensor
+from build.sparse.scales import Scaled, scaled_of
 from build.sparse.schedule import SERIAL, spacings
 from build.sparse.serial import SerialGraph, serial_graph
 from build.sparse.shared import share
@@ -119,11 +120,13 @@ def check_constants(network: Network, integers: np.ndarray, clocks: int) -> Veri
     return _verified("adders and tables", len(integers), quantizers)
 
 
-def _constants(layer: Requantize, channel: int, tensor: Tensor) -> Lookup | Table:
+def _constants(layer: Requantize, channel: int, tensor: Tensor) -> Lookup | Scaled | Table:
     """Return what computes a staircase of a convolution, or of a dense layer."""
     at, values = layer.thresholds[channel], layer.values[channel]
     if tensor.positions == 1 or not len(at):
         return table_of(at, values, layer.name)
+    if (scaled := scaled_of(at, values)) is not None:
+        return scaled
     low, high = int(tensor.low[channel]), int(tensor.high[channel])
     return lookup_of(at, values, low, high, layer.name)
 

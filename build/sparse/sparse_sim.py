@@ -99,7 +99,7 @@ def synthesise_sparse(
         for file in [f"{unit.module}.sv"]
     ]
     if flat:
-        todo = [Job("all of it", "flat", sources, {}, {}, TOP, dsp=False)]
+        todo = [Job("all of it", "flat", dict(sources), {}, {}, TOP, dsp=False)]
     rows = synthesise_jobs(todo, family, processes, progress, delays)
     available = find_board(opened.report.board).resources
     return {

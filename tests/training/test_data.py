@@ -242,11 +242,13 @@ def test_frames_on_the_fly_never_come_twice_but_always_again():
 def test_test_frames_on_the_fly_are_always_the_same():
     data = on_the_fly()
     loader = data.test_dataloader()
-    first, second = draw(loader, 0), draw(data.val_dataloader(), 5)
+    first, second = draw(loader, 0), draw(loader, 5)
     assert torch.equal(first[0], second[0])
     assert first[2].min() < -14
-    train = draw(data.train_dataloader())[0]
-    assert not torch.isin(train[:, 0, 0], first[0][:, 0, 0]).any()
+    train, validation = draw(data.train_dataloader())[0], draw(data.val_dataloader(), 0)[0]
+    assert torch.equal(validation, draw(data.val_dataloader(), 5)[0])
+    for one, other in ((train, first[0]), (validation, first[0]), (train, validation)):
+        assert not torch.isin(one[:, 0, 0], other[:, 0, 0]).any()
     assert data.label == "synthetic (recipe 1, on the fly, seed 0)"
 
 

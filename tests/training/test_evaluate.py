@@ -57,7 +57,9 @@ def test_counts_match_a_loop_over_frames():
 def test_unknown_splits_are_refused():
     checkpoint = Checkpoint(Oracle([0]), CONFIGS["aaronnet32"])
     with pytest.raises(BadInput, match="unknown split"):
-        evaluate(checkpoint, SyntheticData(), "validation")
+        evaluate(checkpoint, SyntheticData(), "half")
+    with pytest.raises(BadInput, match="unknown split"):
+        evaluate(checkpoint, "data.h5", "validation")
     with pytest.raises(BadInput, match="test split only"):
         evaluate(checkpoint, SyntheticData(), "train")
 

@@ -134,6 +134,8 @@ def test_target_score_in_steps(tmp_path, cheap_cost):
         progress=False,
     )
     assert [row.score for row in table.rows] == [count // 2, count // 4]
+    assert table.chosen_on == "64 frames drawn for validation"
+    assert checkpoints.load(tmp_path / "best.pth").info["chosen_on"] == table.chosen_on
     early = replace(table.rows[0], score=count // 4 - 1)
     assert plan.next([early], lambda _: start) is None
     with pytest.raises(BadInput, match="lamp"):

@@ -40,6 +40,9 @@ def test_fine_tuning_keeps_zeros_and_says_how(source, data, start, cli, tmp_path
     made, before = checkpoints.load(out), checkpoints.load(start)
     assert made.config.block_bits == 6
     assert written["kept"] == "6 bits, fine-tuned"  # the start has learnt nothing
+    if source == "file":
+        assert written["chosen_on"] == "561 training frames kept for validation"
+    assert made.info["chosen_on"] == written["chosen_on"]
     # Whichever epoch was the best is the last one told.
     assert made.info["epochs"] == len(made.info["history"]) in (1, 2)
     assert made.info["frames"] == 2048 * made.info["epochs"]
@@ -64,11 +67,13 @@ VGG = NetConfig("tiny-vgg", "vgg10", (4,) * 7, 8, 8, 8, 8)
 
 @pytest.mark.parametrize("better", ["calibrated", "fine-tuned"])
 def test_the_better_one_is_kept(better, start, tmp_path, monkeypatch):
-    def judged(network, *_, **__):
+    def judged(network, source, split="test", **_):
         tuned = "recipe" in network.info
-        right = 0.5 if network.config == TINY else 0.4 if tuned == (better == "fine-tuned") else 0.3
-        label = network.data_label
-        return Evaluation(right, 1, "test", "", label, "synthetic", [10], [right], [], [], [], [])
+        good = tuned == (better == "fine-tuned")
+        # The test split is of the other opinion.
+        right = 0.4 if good == (split == "validation") else 0.3
+        right, label = 0.5 if network.config == TINY else right, network.data_label
+        return Evaluation(right, 1, split, "", label, "synthetic", [10], [right], [], [], [], [])
 
     monkeypatch.setattr("training.quantize.evaluate", judged)
     source = SyntheticData(32, frames_per_epoch=64, test_frames=32, workers=0)
@@ -79,11 +84,11 @@ def test_the_better_one_is_kept(better, start, tmp_path, monkeypatch):
         finetuning=Recipe(1, lr=0.001),
     )
     made = checkpoints.load(out)
-    assert result.kept.evaluation.accuracy == 0.4
+    assert (result.kept.chosen_by, result.kept.evaluation.accuracy) == (0.4, 0.3)
     assert ("fine-tuned" in result.kept.name) == (better == "fine-tuned")
     assert ("recipe" in made.info) == (better == "fine-tuned")
-    if better == "calibrated":
-        assert made.info["accuracy"] == 0.4
+    assert made.info["accuracy"] == 0.4
+    assert made.info["chosen_on"] == "32 frames drawn for validation"
     assert made.info["quantized_from"] == sha256(start)
     assert [path.name for path in tmp_path.iterdir()] == ["hw.pth"]
 
@@ -120,6 +125,27 @@ def test_a_foreign_folder_beside_the_result_stays(start, tmp_path):
         )
     quantize(checkpoints.load(start), source, tmp_path / "hw.pth", 8, frames=624)
     assert (theirs / "best.pth").read_text() == "not ours"
+
+
+def test_friendly_scales_outlive_fine_tuning(start, tmp_path, cli, data, refused):
+    from models.friendly import make_friendly
+
+    out = tmp_path / "hw.pth"
+    done = cli(
+        *("quantize", start, "-o", out, "--friendly-scales", "--finetune", 1, "--lr", 0.01),
+        *("--epoch-frames", 512, "--batch-size", 64, "--frames", 624, "--data", data),
+    )
+    assert "without training" not in done.stderr
+    made = checkpoints.load(out)
+    assert made.info["friendly_scales"] is True
+    kept = {key: value.clone() for key, value in made.network.state_dict().items()}
+    make_friendly(made.network)
+    for key, value in made.network.state_dict().items():  # they were friendly already
+        torch.testing.assert_close(value, kept[key], rtol=1e-5, atol=1e-6, msg=key)
+    vgg = tmp_path / "vgg.pth"
+    checkpoints.save(vgg, ready(VGG, frames=64).eval(), VGG, {"data_label": "synthetic"})
+    told = refused("quantize", vgg, "-o", out, "--friendly-scales", "--data", data)
+    assert "no AaronNet" in told
 
 
 def test_calibration_alone_says_how_too(data, start, cli, tmp_path):
