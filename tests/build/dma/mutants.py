@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant(
         WRITE,
         "m_axi_wvalid = sending &&",
-        "m_axi_wvalid = at_issue[0] ^ sending &&",
+        "m_axi_wvalid = !m_axi_bvalid && sending &&",
         "valid_held",
         "m_axi w",
     ),

@@ -44,13 +44,15 @@ def test_an_engine_with_a_fault_is_noticed():
         script = Script()
         script.add(SLOW)
         script.add("room 0 0x100000")
+        script.load(0x1FD8, np.random.default_rng(0).bytes(600 * 32))  # equal words never change
         for dma, address in ((units[index].sink, 0x8FD8), (units[index].source, 0x1FD8)):
             start(script, dma, address, 600)
         script.add("run 3000")
         script.add("reset")
-        row = rules_of(play(executable, script, seed=index))[mutant.rule]
-        assert row["violations"], mutant
-        assert f"m{index}_" in row["first"] and mutant.port in row["first"], (mutant, row)
+        # A register without a reset comes up wrong by chance.
+        rows = [rules_of(play(executable, script, seed=seed))[mutant.rule] for seed in range(8)]
+        places = [row["first"] for row in rows if row["violations"]]
+        assert any(f"m{index}_" in one and mutant.port in one for one in places), (mutant, rows)
         seen.add(mutant.rule)
     # Together with those that only a memory can break, no rule is left.
     assert seen | set(BREACHES.values()) == set(rules_of(play(executable, Script())))
