@@ -18,7 +18,7 @@ SOURCE = ROOT / "tests" / "foreign_net.py"
 
 
 def trained(cls: str, folder, epochs: int = 1):
-    file = tones(folder / "tones.h5")
+    file = tones(folder / "tones.h5", per_cell=2 if epochs == 1 else 4)
     config = describe(load_class(SOURCE, cls), 2, 128, 11)
     data = RadioMLData(file, 64, workers=0, kind=kind_for(config, file))
     return train(config, data, folder / cls, Recipe(epochs=epochs, t0=0), progress=False)
@@ -43,7 +43,7 @@ def test_it_reaches_rtl_bit_by_bit(cls, finn, tmp_path):
     from build.simulation.against_network import simulate_build
     from deploy.board.package import read_package
 
-    given = trained(cls, tmp_path, epochs=8)
+    given = trained(cls, tmp_path, epochs=16)
     built = build(given, "Pynq-Z2", tmp_path / "out", to="hdl")
     assert built.report.hls_nodes == ()
     assert {(one.mismatches, one.frames) for one in built.report.verification} == {(0, 104)}
