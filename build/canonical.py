@@ -4,6 +4,8 @@ What comes out computes the same classes: `Source.original` keeps what was given
 compares both on its frames.
 """
 
+from fractions import Fraction
+
 import numpy as np
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
@@ -145,12 +147,15 @@ class IntegerBias(Transformation):
         steps = [model.get_initializer(node.input[1]) for node in operands if node is not None]
         if any(step is None or step.size != 1 for step in steps):
             return model, False
-        step = float(steps[0].item()) * float(steps[1].item())
-        wanted = np.asarray(bias, np.float64).reshape(-1) / step
-        whole = np.floor(wanted)
-        rests, ranks = np.unique(wanted - whole, return_inverse=True)
+        # Exact: a quotient that is rounded tells classes apart that are whole steps apart.
+        exact = Fraction(float(steps[0].item())) * Fraction(float(steps[1].item()))
+        wanted = [Fraction(float(value)) / exact for value in np.asarray(bias).reshape(-1)]
+        rests = sorted({value % 1 for value in wanted})
         factor = 1 << (len(rests) - 1).bit_length()
-        integers = whole * factor + ranks
+        integers = np.array(
+            [float(value // 1 * factor + rests.index(value % 1)) for value in wanted]
+        )
+        step = float(exact)
         name = layer.input[2]
         values = {"step": step / factor, "zero": 0.0, "bits": 32.0}
         model.set_initializer(name, (integers * step / factor).astype(np.float32))
