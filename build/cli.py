@@ -106,6 +106,7 @@ def build(
     if clocks not in (None, "auto") and not clocks.isdecimal():
         raise BadInput(f"--clocks takes a number of clocks a frame or auto, not {clocks!r}")
     given: str | Source = network
+    choice = None
     if style is None:
         choice = by_options(only_dense, ["--clocks"] if clocks is not None else [])
         if choice is None:
@@ -113,7 +114,6 @@ def build(
         style = choice.style
         if choice.clocks is not None:
             clocks = str(choice.clocks)
-        print(choice)
     result: flow.BuildResult
     if style == SPARSE:
         from build.sparse.sparse_build import build_sparse
@@ -143,6 +143,8 @@ def build(
         )
     if json:
         write_json(json, result.report.to_dict())
+    if choice is not None:
+        print(choice)
     show(result.report, layers)
 
 
