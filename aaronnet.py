@@ -72,6 +72,7 @@ for command in (
     training.cli.train,
     training.cli.prune,
     training.cli_evaluate.test,
+    training.cli_evaluate.calibrate,
     models.cli.cost,
     models.cli.export,
     training.cli_quantize.quantize,

@@ -66,8 +66,11 @@ def classify(
         float, typer.Option(min=0, max=1, help="Less probable answers are `unknown`.")
     ] = 0.0,
     temperature: Annotated[
-        float, typer.Option(min=1e-3, max=1e3, help="Logits are divided by it.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=1e-3, max=1e3, help="Logits are divided by it; default: the checkpoint's, or 1."
+        ),
+    ] = None,
     package: Annotated[
         Path | None, typer.Option(help="Accelerator package that classifies, not a checkpoint.")
     ] = None,
@@ -109,7 +112,7 @@ def classify(
 
     if package is None and (board is not None or graph or fast):
         raise BadInput("--board, --graph and --fast are for an accelerator; give its --package")
-    if package is not None and (threshold or temperature != 1):
+    if package is not None and (threshold or temperature is not None):
         raise BadInput("an accelerator gives classes without probabilities; leave them out")
     most = channels or (1 if auto else None)
     if most and (symbol_rate is not None or shift or decimate != 1):
@@ -216,7 +219,7 @@ def _estimated(
 Asked = tuple[str, str, "Callable[[Prepared, Any], list[Row]]"]
 
 
-def _network(checkpoint: Any, device: str, threshold: float, temperature: float) -> Asked:
+def _network(checkpoint: Any, device: str, threshold: float, temperature: float | None) -> Asked:
     from deploy.board.radioml import Layout
     from models.foreign import frame_of_config
     from training.recordings.rows import classify as ask

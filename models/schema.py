@@ -68,6 +68,9 @@ class Info(BaseModel, strict=True, extra="allow", allow_inf_nan=False):
     accuracy_before: Fraction = 0.0
     calibrated_on: Label = ""
     friendly_scales: bool = False
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature_of: Label = ""
+    temperature_on: Label = ""
 
 
 class Content(BaseModel, strict=True, extra="forbid", arbitrary_types_allowed=True):

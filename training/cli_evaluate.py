@@ -1,4 +1,4 @@
-"""Commands that measure what was trained: `test` and `report`."""
+"""Commands that measure what was trained: `test`, `calibrate` and `report`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from models.cli import (
     Data,
     Device,
     Json,
+    OutCheckpoint,
     TrustRemembered,
     checked_target,
     complete_network,
@@ -79,6 +80,46 @@ def test(
             ("frames", f"{measured.frames:,}"),
             ("data", measured.data),
             ("trained on", measured.trained_on),
+        ),
+    )
+
+
+def calibrate(
+    checkpoint: CheckpointFile,
+    data: Data,
+    out: OutCheckpoint,
+    frames: Annotated[
+        int, typer.Option("--frames", "-n", min=200, help="Test frames to use, at most.")
+    ] = 20_000,
+    device: Device = "auto",
+    json: Json = None,
+) -> None:
+    """Fit a temperature that makes a network's probabilities honest, and keep it with it."""
+    from models import checkpoint as checkpoints
+    from models.console import Bar, print_table
+    from models.files import check_apart, write_json
+    from training.temperature import calibrate as fitted
+    from training.temperature import save_calibrated
+
+    for path in (out, json):
+        check_apart(path, data)
+    loaded = checkpoints.load(checkpoint)
+    with Bar("asking the network") as progress:
+        found = fitted(loaded, data, frames, device=torch_device(device), progress=progress)
+    save_calibrated(out, loaded, found)
+    if json:
+        write_json(json, {"checkpoint": str(out), **found.to_dict()})
+    print_table(
+        f"{out}: temperature {found.temperature:.3f}, fitted on {found.frames:,} test frames of "
+        f"{found.data}, measured on as many others, accuracy {found.accuracy:.4f}",
+        ("fact", "before", "after"),
+        (
+            (name, f"{before:.4f}", f"{after:.4f}")
+            for name, (before, after) in (
+                ("mean probability of the answer", found.confidence),
+                ("expected calibration error", found.error),
+                ("loss", found.loss),
+            )
         ),
     )
 

@@ -14,7 +14,8 @@ from training.recordings.recording import IQSource, Recording, Shifted, resample
 
 SAMPLES_A_SYMBOL = 8
 NORMALIZE = ("frame", "file", "none")
-_BATCH = 256
+_BATCH = 256  # frames
+_PIECE = 1 << 19  # samples of the recording that are read at a time, at most, but for one frame
 _SILENT = 1e-20  # power of a frame that has none
 
 
@@ -136,8 +137,11 @@ class Prepared:
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield starts, samples (complex64 (N, L)) and power of a batch of frames."""
-        for first in range(0, self.frames, _BATCH):
-            starts = self._starts(np.arange(first, min(first + _BATCH, self.frames)))
+        # Strongly decimated frames are long in the recording.
+        of_a_frame = self.length * self.recording.source.rate / self.source.rate
+        batch = int(np.clip(_PIECE / of_a_frame, 1, _BATCH))
+        for first in range(0, self.frames, batch):
+            starts = self._starts(np.arange(first, min(first + batch, self.frames)))
             x = self._read(starts)
             yield starts, x, (np.abs(x) ** 2).mean(axis=1, dtype=np.float64)
 

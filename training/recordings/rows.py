@@ -16,6 +16,7 @@ from models.checkpoint import Checkpoint
 from models.console import Progress
 from models.files import write_text
 from training.recordings.prepared import Prepared
+from training.temperature import temperature_of
 
 UNKNOWN, REJECTED = "unknown", "rejected"
 """Answers besides the classes: no class is probable enough; the frame is silent or noise."""
@@ -54,7 +55,7 @@ def classify(
     classes: tuple[str, ...],
     *,
     threshold: float = 0.0,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Iterator[Row]:
@@ -65,11 +66,13 @@ def classify(
         prepared: the frames.
         classes: names of the network's outputs.
         threshold: probability below which the answer is `UNKNOWN`.
-        temperature: logits are divided by it (Guo et al., "On Calibration of Modern Neural
-            Networks", ICML 2017).
+        temperature: logits are divided by it; None takes the checkpoint's
+            (`training.temperature`).
         device: torch's name of where to compute.
         progress: told (frames done, frames in all).
     """
+    if temperature is None:
+        temperature = temperature_of(checkpoint)
     network = checkpoint.network.to(device).eval()
     done = 0
     with torch.inference_mode():

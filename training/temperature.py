@@ -1,0 +1,162 @@
+"""Probabilities that mean what they say: one temperature for a network's outputs.
+
+The logits are divided by a temperature that makes the frames' true classes most likely (Guo et al.,
+"On Calibration of Modern Neural Networks", ICML 2017). Answers stay what they are. The temperature
+is kept in the checkpoint together with the digest of the weights that it was fitted for: whatever
+is made of the checkpoint later has other weights, and then it does not count.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+
+from deploy.board.radioml import open_file, read_index, read_rows
+from deploy.board.records import to_json
+from deploy.board.split import official_split
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint
+from models.console import Progress
+from models.errors import BadInput
+from training.runs import digest_of
+from training.train import commands_after
+from training.twin import Twin
+
+FEWEST = 100  # frames to fit with
+_BATCH = 256
+_BINS = 15  # of the calibration error, as Guo et al.
+_RANGE = (0.05, 20.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted, and what it gives on frames that it was not fitted on.
+
+    Attributes:
+        temperature: that the logits are divided by.
+        frames: fitted on, and as many measured on.
+        data: label of the frames.
+        loss: mean -log of the true class's probability, before and after.
+        error: expected calibration error, before and after.
+        confidence: mean probability of the answers, before and after.
+        accuracy: share of right answers, the same before and after.
+    """
+
+    temperature: float
+    frames: int
+    data: str
+    loss: tuple[float, float]
+    error: tuple[float, float]
+    confidence: tuple[float, float]
+    accuracy: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return to_json(self)
+
+
+def temperature_of(checkpoint: Checkpoint) -> float:
+    """Return the temperature kept in a checkpoint; 1 where none was fitted for these weights."""
+    if checkpoint.info.get("temperature_of") != digest_of(checkpoint.network):
+        return 1.0
+    return float(checkpoint.info["temperature"])
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    data: str | Path,
+    most: int = 20_000,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Fit a temperature on one half of the official test frames, and measure on the other.
+
+    Args:
+        checkpoint: the network.
+        data: file in RadioML's layout; its test frames are those that training validates on.
+        most: frames to use, at most.
+        seed: of the choice of frames.
+        device: torch's name of where to compute.
+        progress: told (frames done, frames in all).
+
+    Raises:
+        BadInput: the data is unusable, or too little.
+    """
+    index = read_index(data)
+    rows = np.random.default_rng(seed).permutation(official_split(index).test)[:most]
+    if len(rows) < 2 * FEWEST:
+        raise BadInput(f"{data} has {len(rows)} test frames; {2 * FEWEST} are needed")
+    rows = np.sort(rows)
+    network = Twin(checkpoint.network.to(device)).eval()  # the same numbers, faster
+    parts = []
+    with open_file(data) as file, torch.inference_mode():
+        for _, frames in read_rows(file["X"], rows, _BATCH):
+            x = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 2, 1)))
+            parts.append(network(x.to(device)).double().cpu())
+            if progress:
+                progress(_BATCH * (len(parts) - 1) + len(frames), len(rows))
+    checkpoint.network.cpu()  # where checkpoints are
+    logits, labels = torch.cat(parts), torch.from_numpy(index.labels[rows])
+    fitted = torch.from_numpy(np.random.default_rng(seed + 1).permutation(len(rows)) % 2 == 0)
+    temperature = fit(logits[fitted], labels[fitted])
+    left, true = logits[~fitted], labels[~fitted]
+    return Calibration(
+        temperature=temperature,
+        frames=int(fitted.sum()),
+        data=index.label,
+        loss=(loss(left, true), loss(left / temperature, true)),
+        error=(calibration_error(left, true), calibration_error(left / temperature, true)),
+        confidence=(_confidence(left), _confidence(left / temperature)),
+        accuracy=float((left.argmax(1) == true).double().mean()),
+    )
+
+
+def fit(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the temperature of the least loss of logits (N, C) with classes (N,)."""
+    low, high = np.log(_RANGE)
+    found = minimize_scalar(
+        lambda log: loss(logits / np.exp(log), labels), bounds=(low, high), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return mean -log of the true class's probability."""
+    return float(torch.nn.functional.cross_entropy(logits, labels))
+
+
+def calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the mean difference between probability and share of right answers, by probability."""
+    sure, answer = torch.softmax(logits, 1).max(1)
+    right = (answer == labels).double()
+    place = torch.clamp((sure * _BINS).long(), max=_BINS - 1)
+    off = [
+        abs(float((sure[place == b] - right[place == b]).sum())) for b in place.unique().tolist()
+    ]
+    return sum(off) / len(sure)
+
+
+def _confidence(logits: torch.Tensor) -> float:
+    return float(torch.softmax(logits, 1).max(1).values.mean())
+
+
+def save_calibrated(out: Path, checkpoint: Checkpoint, found: Calibration) -> None:
+    """Write the checkpoint with the temperature.
+
+    Raises:
+        BadInput: `out` cannot be written.
+    """
+    info = {
+        **checkpoint.info,
+        "temperature": found.temperature,
+        "temperature_of": digest_of(checkpoint.network),
+        "temperature_on": found.data,
+        "command": commands_after(checkpoint.info),
+    }
+    info.pop("sha256", None)  # of the file that `checkpoint` came from
+    checkpoints.save(out, checkpoint.network, checkpoint.config, info)
