@@ -1,7 +1,6 @@
 """Verilator's runtime library, compiled once for all simulators.
 
-It is the same for every design, and of a small one's build it takes most of the time: ten seconds
-of fifteen. What the first build has compiled is lent to the later ones.
+It is the same for every design. What the first build has compiled is lent to the later ones.
 """
 
 import shutil
