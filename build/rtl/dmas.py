@@ -11,6 +11,10 @@ from pathlib import Path
 from models.errors import BadInput
 
 FOLDER = Path(__file__).parent / "dma"
+STATUS, RESET, IGNORED, BAD, BAD_LOW, BAD_HIGH, FRAMES = 0x44, 0x48, 0x4C, 0x50, 0x54, 0x58, 0x5C
+CLOCKS = 0x60
+"""Registers that FINN's IODMA has not."""
+
 PAGE = 4096  # bytes that no burst leaves
 LITE = (
     *(("input", 7, "awaddr"), ("input", 1, "awvalid"), ("output", 1, "awready")),

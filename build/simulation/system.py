@@ -14,6 +14,7 @@ import numpy as np
 
 from build.rtl.dmas import Dma, sources
 from build.simulation.verilate import Design, Port
+from deploy.board.registers import ADDRESS_HIGH, ADDRESS_LOW, CONTROL, REPETITIONS, START
 from models import children
 from models.cache_folder import cache_folder
 from models.children import workspace
@@ -121,6 +122,13 @@ class Script:
     def read(self, dma: str, offset: int) -> int:
         """Read a register."""
         return self.add(f"read {dma}_s_axi {offset}")
+
+    def start(self, dma: Dma, address: int, frames: int) -> None:
+        """Start a transfer, in the order of the driver's writes."""
+        self.write(dma.name, ADDRESS_LOW, address & 0xFFFFFFFF)
+        self.write(dma.name, ADDRESS_HIGH, address >> 32)
+        self.write(dma.name, REPETITIONS, frames)
+        self.write(dma.name, CONTROL, START)
 
     def poll(self, dma: str, mask: int, clocks: int) -> int:
         """Read the control register until one of these bits is set.

@@ -15,24 +15,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from build.rtl.dmas import PAGE, MemoryPort, dma_pair
+from build.rtl.dmas import CLOCKS, PAGE, RESET, STATUS, MemoryPort, dma_pair
 from build.simulation.simulate import Simulation, simulate
 from build.simulation.stitch import Accelerator
 from build.simulation.system import Played, Script, Unit, play, system
 from build.simulation.verilate import build
-from deploy.board.registers import (
-    ADDRESS_HIGH,
-    ADDRESS_LOW,
-    CONTROL,
-    DONE,
-    IDLE,
-    REPETITIONS,
-    START,
-)
+from deploy.board.registers import DONE, IDLE
 from models.children import in_threads
 from models.errors import BadInput, CheckFailed
 
-STATUS, RESET, CLOCKS = 0x44, 0x48, 0x60
 LATENCY = (20, 80)  # clocks of the memory, drawn for each burst
 PAUSE = 16  # most clocks of a pause
 ALONE = 12  # frames that tell the accelerator's own pace
@@ -90,7 +81,7 @@ def batches(frames: int) -> list[int]:
 
 
 def _start(script: Script, unit: Unit, data: bytes, frames: int) -> int:
-    """Start a transfer, in the order of the driver's writes; return where its results go."""
+    """Start a transfer; return where its results go."""
     source, sink = unit.source, unit.sink
     beat = source.data_bits // 8
     at, to = 0x1000_0000, 0x2000_0000 + PAGE - beat
@@ -100,11 +91,8 @@ def _start(script: Script, unit: Unit, data: bytes, frames: int) -> int:
     script.add(f"room {at} {-(-len(data) // beat) * beat}")
     script.add(f"room {to} {frames * sink.frame_bytes}")
     script.load(at, data)
-    for dma, address in ((sink, to), (source, at)):
-        script.write(dma.name, ADDRESS_LOW, address & 0xFFFFFFFF)
-        script.write(dma.name, ADDRESS_HIGH, address >> 32)
-        script.write(dma.name, REPETITIONS, frames)
-        script.write(dma.name, CONTROL, START)
+    script.start(sink, to, frames)
+    script.start(source, at, frames)
     return to
 
 

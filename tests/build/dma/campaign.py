@@ -8,7 +8,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from build.rtl.dmas import Dma
+from build.rtl.dmas import (
+    BAD,
+    BAD_HIGH,
+    BAD_LOW,
+    FRAMES,
+    IGNORED,
+    RESET,
+    STATUS,
+    Dma,
+)
 from build.simulation.system import Played, Script, Unit
 from deploy.board.registers import (
     ADDRESS_HIGH,
@@ -19,23 +28,7 @@ from deploy.board.registers import (
     REPETITIONS,
     START,
 )
-from tests.build.dma.units import (
-    BAD,
-    BAD_HIGH,
-    BAD_LOW,
-    DECERR,
-    FRAMES,
-    IGNORED,
-    LONG,
-    MISALIGNED,
-    RANGE,
-    RESET,
-    SLVERR,
-    STATUS,
-    Transfer,
-    room,
-    start,
-)
+from tests.build.dma.units import DECERR, LONG, MISALIGNED, RANGE, SLVERR, Transfer, room
 
 Check = Callable[[Played], None]
 GIB4 = 1 << 32
@@ -123,8 +116,8 @@ def nowhere(script: Script, unit: Unit, random: np.random.Generator) -> Check:
     place = lost if reads else at[0]
     room(script, at[0], bytes(frames * unit.source.frame_bytes + 64))
     room(script, at[1], bytes(frames * unit.source.frame_bytes))
-    start(script, unit.sink, at[1] if reads else lost, frames)
-    start(script, unit.source, place, frames)
+    script.start(unit.sink, at[1] if reads else lost, frames)
+    script.start(unit.source, place, frames)
     done = [script.poll(dma.name, DONE, LONG) for dma in (unit.sink, unit.source)]
     dma = unit.source if reads else unit.sink
     found = [script.read(dma.name, one) for one in (STATUS, BAD_LOW)]
@@ -186,7 +179,7 @@ def start_before_address(script: Script, unit: Unit, random: np.random.Generator
 def nothing(script: Script, unit: Unit, random: np.random.Generator) -> Check:
     """No frames: done at once, without a word on the bus."""
     for dma in (unit.sink, unit.source):
-        start(script, dma, 0x3000_0000, 0)
+        script.start(dma, 0x3000_0000, 0)
     quiet = script.add("quiet 1")
     done = [script.poll(dma.name, DONE, 200) for dma in (unit.sink, unit.source)]
     status = [
@@ -256,7 +249,7 @@ def refused(script: Script, unit: Unit, random: np.random.Generator) -> Check:
     if dma.address_bits < 64:
         kinds.append((end, RANGE))
     address, wanted = kinds[random.integers(len(kinds))]
-    start(script, dma, address, 1)
+    script.start(dma, address, 1)
     quiet = script.add("quiet 1")
     done = script.poll(dma.name, DONE, 200)
     status = script.read(dma.name, STATUS)
@@ -276,8 +269,8 @@ def unequal(script: Script, unit: Unit, random: np.random.Generator) -> Check:
     room(script, at[1], bytes(more * unit.source.frame_bytes + 64))
     sides = [(unit.sink, at[1]), (unit.source, at[0])][:: 1 if random.integers(2) else -1]
     (short, short_at), (long, long_at) = sides
-    start(script, short, short_at, few)
-    start(script, long, long_at, more)
+    script.start(short, short_at, few)
+    script.start(long, long_at, more)
     done = script.poll(short.name, DONE, LONG)
     waits = script.read(long.name, STATUS)
     reset(script, (short, long)[random.integers(2)])

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from build.rtl.dmas import FOLDER, Dma, sources
+from build.rtl.dmas import CLOCKS, FOLDER, Dma, sources
 from build.simulation.system import Script
 from deploy.board.registers import CONTROL, DONE, IDLE, READY, START
 from models.errors import BadInput
@@ -92,7 +92,7 @@ def test_it_keeps_up_with_memory():
     script.add("pace 40 40 0 1")
     transfer = Transfer(script, unit, np.random.default_rng(0), 400, (0x10000, 0x80000))
     transfer.end(script)
-    clocks = [script.read("wide_i", 0x60)]
+    clocks = [script.read("wide_i", CLOCKS)]
     played = run(script)
     transfer.check(played)
     words = 400 * 100  # 4 bytes each: one a clock is the stream's own limit

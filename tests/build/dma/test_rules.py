@@ -6,7 +6,7 @@ import pytest
 from build.simulation.system import Script, play, system
 from build.simulation.verilate import build
 from tests.build.dma.mutants import MUTANTS
-from tests.build.dma.units import UNITS, Transfer, run, start, unit
+from tests.build.dma.units import UNITS, Transfer, run, unit
 
 # As system.cpp counts them.
 BREACHES = {1: "rlast", 2: "b_early", 3: "r_early", 4: "response_id", 5: "exokay"}
@@ -46,7 +46,7 @@ def test_an_engine_with_a_fault_is_noticed():
         script.add("room 0 0x100000")
         script.load(0x1FD8, np.random.default_rng(0).bytes(600 * 32))  # equal words never change
         for dma, address in ((units[index].sink, 0x8FD8), (units[index].source, 0x1FD8)):
-            start(script, dma, address, 600)
+            script.start(dma, address, 600)
         script.add("run 3000")
         script.add("reset")
         # A register without a reset comes up wrong by chance.

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from build.rtl.dmas import Dma
+from build.rtl.dmas import FRAMES, STATUS, Dma
 from build.simulation.system import Played, Script, Unit, play, system
 from build.simulation.verilate import build
-from deploy.board.registers import ADDRESS_HIGH, ADDRESS_LOW, CONTROL, DONE, REPETITIONS, START
+from deploy.board.registers import DONE
 
-STATUS, RESET, IGNORED, BAD, BAD_LOW, BAD_HIGH, FRAMES = 0x44, 0x48, 0x4C, 0x50, 0x54, 0x58, 0x5C
 BUSY, RESETTING, SLVERR, DECERR, RANGE, MISALIGNED = 1, 2, 4, 8, 16, 32
 LONG = 200_000  # clocks in which nothing moves
 
@@ -38,14 +37,6 @@ def simulator() -> Path:
 
 def run(script: Script, seed: int = 1) -> Played:
     return play(simulator(), script, seed=seed)
-
-
-def start(script: Script, dma: Dma, address: int, frames: int) -> None:
-    """What the driver writes."""
-    script.write(dma.name, ADDRESS_LOW, address & 0xFFFFFFFF)
-    script.write(dma.name, ADDRESS_HIGH, address >> 32)
-    script.write(dma.name, REPETITIONS, frames)
-    script.write(dma.name, CONTROL, START)
 
 
 def room(script: Script, address: int, data: bytes | np.ndarray) -> None:
@@ -84,7 +75,7 @@ class Transfer:
         room(script, at[1] - self.GUARD, self.before)
         sides = [(unit.sink, at[1]), (unit.source, at[0])]
         for dma, address in sides if first == "sink" else sides[::-1]:
-            start(script, dma, address, frames)
+            script.start(dma, address, frames)
         self.at = at
 
     def end(self, script: Script) -> None:
