@@ -34,7 +34,7 @@ from qonnx.custom_op.general.maxpoolnhwc import MaxPoolNHWC
 from qonnx.custom_op.general.multithreshold import MultiThreshold
 from qonnx.custom_op.general.trunc import Trunc_v1, Trunc_v2, trunc_v1, trunc_v2
 
-from build.rtl.window_ops import PaddedWindow_rtl, PositionMax_rtl
+from build.rtl.window_ops import PositionsOp
 
 Array = np.ndarray
 Attributes = dict[str, Any]
@@ -268,18 +268,6 @@ def _padding(op: FMPadding, x: Array) -> Array:
     return np.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)])
 
 
-def _padded_window(op: PaddedWindow_rtl, x: Array) -> Array:
-    kernel = op.kernel()
-    words = kernel.reference(x.reshape(-1, kernel.channels))
-    return words.reshape(len(x), *op.get_normal_output_shape()[1:])
-
-
-def _position_max(op: PositionMax_rtl, x: Array) -> Array:
-    kernel = op.kernel()
-    used = x[:, : kernel.positions * kernel.window, 0]
-    return used.reshape(len(x), kernel.positions, kernel.window, 1, -1).max(axis=2)
-
-
 def _shuffle(op: Shuffle, x: Array) -> Array:
     inner = x.reshape(len(x), *op.get_nodeattr("transpose_in_shape")[1:])
     shape = op.get_nodeattr("out_shape")[1:]
@@ -300,9 +288,8 @@ CUSTOM: dict[type[CustomOp], Callable[..., Array]] = {
     MaxPoolNHWC: _max_pool_nhwc,
     Thresholding: lambda op, x, steps: count_thresholds(x, steps) + op.get_nodeattr("ActVal"),
     FMPadding: _padding,
-    # Both derive from FINN's: they come first.
-    PaddedWindow_rtl: _padded_window,
-    PositionMax_rtl: _position_max,
+    # These derive from FINN's: they come first.
+    PositionsOp: lambda op, x: op.computed(x),
     ConvolutionInputGenerator: _window_generator,
     MVAU: _mvau,
     VVAU: _vvau,

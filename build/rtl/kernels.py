@@ -110,7 +110,7 @@ class DepthwiseVVU(Kernel):
 class WindowMax(Kernel):
     """Maximum over windows: max pooling behind a depthwise sliding window generator."""
 
-    module: ClassVar[str] = "window_max"
+    module: ClassVar[str] = "position_max"
 
     channels: int
     window: int
@@ -139,8 +139,16 @@ class WindowMax(Kernel):
         return output * self.window, output
 
     def parameters(self) -> dict[str, int | str]:
-        """Parameters of window_max.sv."""
-        return {"WINDOW": self.window, "PE": self.pe, "BITS": self.bits, "SIGNED": self.signed}
+        """Parameters of position_max.sv: to it a window's words are positions of one word."""
+        return {
+            "WINDOW": self.window,
+            "WINDOWS": 1,
+            "SURPLUS": 0,
+            "FOLDS": 1,
+            "PE": self.pe,
+            "BITS": self.bits,
+            "SIGNED": self.signed,
+        }
 
     def reference(self, words: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
         """Take each lane's maximum over consecutive groups of WINDOW words."""

@@ -14,7 +14,29 @@ from build.rtl.ops import KernelOp
 from build.rtl.windows import PaddedWindow, PositionMax
 
 
-class PaddedWindow_rtl(KernelOp, ConvolutionInputGenerator):  # noqa: N801 - as FINN's RTL variants
+class PositionsOp(KernelOp):
+    """A node whose kernel takes the positions of a frame as they are, where FINN's does not."""
+
+    def get_exp_cycles(self) -> int:
+        """Return the kernel's cycles a frame."""
+        return self.kernel().cycles()
+
+    def computed(self, frames: np.ndarray) -> np.ndarray:
+        """Return what the kernel makes of frames (N, L, 1, C)."""
+        kernel = self.kernel()
+        words = kernel.reference(frames.reshape(-1, kernel.input.lanes))
+        return words.reshape(len(frames), *self.get_normal_output_shape()[1:])
+
+    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
+        """Execute as hardware does."""
+        if self.get_nodeattr("exec_mode") == "rtlsim":
+            super().execute_node(context, graph)
+            return
+        node = self.onnx_node
+        context[node.output[0]] = self.computed(context[node.input[0]])
+
+
+class PaddedWindow_rtl(PositionsOp, ConvolutionInputGenerator):  # noqa: N801 - as FINN's RTL variants
     """Windows of a padded frame (1, L, 1, C), whole ones; FINN's Padding beside its generator's
     attributes, IFMDim without it.
     """
@@ -53,21 +75,8 @@ class PaddedWindow_rtl(KernelOp, ConvolutionInputGenerator):  # noqa: N801 - as 
         kernel = self.kernel()
         return 1, kernel.positions, 1, 1, kernel.output.lanes
 
-    def get_exp_cycles(self) -> int:
-        """Return the kernel's cycles a frame."""
-        return self.kernel().cycles()
 
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """Execute as hardware does: FINN's generator knows no padding."""
-        if self.get_nodeattr("exec_mode") == "rtlsim":
-            super().execute_node(context, graph)
-            return
-        kernel, node = self.kernel(), self.onnx_node
-        words = kernel.reference(context[node.input[0]].reshape(-1, kernel.channels))
-        context[node.output[0]] = words.reshape(self.get_normal_output_shape())
-
-
-class PositionMax_rtl(KernelOp, Pool):  # noqa: N801
+class PositionMax_rtl(PositionsOp, Pool):  # noqa: N801
     """Max pooling over neighbouring positions (1, L, 1, C), without a generator in front."""
 
     def get_nodeattr_types(self) -> dict[str, Any]:
@@ -89,20 +98,3 @@ class PositionMax_rtl(KernelOp, Pool):  # noqa: N801
     def get_normal_input_shape(self, ind: int = 0) -> tuple[int, ...]:
         """Return (1, L, 1, C)."""
         return 1, self.get_nodeattr("Positions"), 1, self.get_nodeattr("Channels")
-
-    def get_exp_cycles(self) -> int:
-        """Return the kernel's cycles a frame."""
-        return self.kernel().cycles()
-
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """Execute on positions as they are: FINN's pool takes windows."""
-        if self.get_nodeattr("exec_mode") == "rtlsim":
-            super().execute_node(context, graph)
-            return
-        kernel, node = self.kernel(), self.onnx_node
-        frame = context[node.input[0]].reshape(1, -1, 1, kernel.channels)
-        context[node.output[0]] = (
-            frame[:, : kernel.positions * kernel.window]
-            .reshape(1, kernel.positions, kernel.window, 1, kernel.channels)
-            .max(axis=2)
-        )

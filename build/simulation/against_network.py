@@ -121,9 +121,7 @@ def compare(
         CheckFailed: the accelerator deadlocks or loses words.
     """
     accelerator, count = subject.accelerator, len(subject.integers)
-    common: dict[str, Any] = {
-        **{"stall": stall, "seed": seed, "processes": processes, "advance": advance}
-    }
+    common: dict[str, Any] = dict(stall=stall, seed=seed, processes=processes, advance=advance)
     around: System | None = None
     if system:
         port = memory_port(opened.report.part)

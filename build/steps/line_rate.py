@@ -8,6 +8,7 @@ There, and nowhere else, kernels of ours take their place
 """
 
 import json
+from collections.abc import Iterator
 
 from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.custom_op.fpgadataflow.convolutioninputgenerator import ConvolutionInputGenerator
@@ -30,8 +31,8 @@ WIDEST = 4096
 """Bits of a window up to which all of it is held in registers twice."""
 
 
-class SlideWholeWindows(Transformation):
-    """Let a kernel pad and give whole windows where FINN's padding and generator are too slow.
+class _AtLineRate(Transformation):
+    """Replace window generators that are too slow.
 
     Args:
         clocks: that a frame may take.
@@ -41,13 +42,14 @@ class SlideWholeWindows(Transformation):
         super().__init__()
         self.clocks = clocks
 
+
+class SlideWholeWindows(_AtLineRate):
+    """Let a kernel pad and give whole windows where FINN's padding and generator are too slow."""
+
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Replace a generator, and the padding in front of it, in place."""
-        for node in list(model.graph.node):
-            generator, behind = getCustomOp(node), _only_consumer(model, node)
-            if not isinstance(generator, ConvolutionInputGenerator) or behind is None:
-                continue
-            layer, padding = getCustomOp(behind), _padding_before(model, node)
+        for generator, layer in _generators(model):
+            node, padding = generator.onnx_node, _padding_before(model, generator.onnx_node)
             if _fastest(generator, whole=True) <= self.clocks or not _can(
                 padding, generator, layer
             ):
@@ -60,31 +62,30 @@ class SlideWholeWindows(Transformation):
         return model, False
 
 
-class PoolPositions(Transformation):
-    """Pool positions as they come where a generator of their windows is too slow.
-
-    Args:
-        clocks: that a frame may take.
-    """
-
-    def __init__(self, clocks: int):
-        super().__init__()
-        self.clocks = clocks
+class PoolPositions(_AtLineRate):
+    """Pool positions as they come where a generator of their windows is too slow."""
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Replace a generator and the maximum behind it, in place."""
-        for node in list(model.graph.node):
-            generator, behind = getCustomOp(node), _only_consumer(model, node)
-            if not isinstance(generator, ConvolutionInputGenerator) or behind is None:
-                continue
-            pool = getCustomOp(behind)
+        for generator, pool in _generators(model):
             if not isinstance(pool, Pool) or pool.get_nodeattr("Function") != "MaxPool":
                 continue
             apart = generator.get_nodeattr("Stride") == generator.get_nodeattr("ConvKernelDim")
             slow = _fastest(generator, whole=False) > self.clocks
             if apart and slow and _one_dimension(generator):
-                _replace(model, [node, behind], _position_max(generator, pool))
+                nodes = [generator.onnx_node, pool.onnx_node]
+                _replace(model, nodes, _position_max(generator, pool))
         return model, False
+
+
+def _generators(
+    model: ModelWrapper,
+) -> Iterator[tuple[ConvolutionInputGenerator, HWCustomOp]]:
+    """Yield the window generators that one node alone reads, and that node."""
+    for node in list(model.graph.node):
+        generator, behind = getCustomOp(node), _only_consumer(model, node)
+        if isinstance(generator, ConvolutionInputGenerator) and behind is not None:
+            yield generator, getCustomOp(behind)
 
 
 def _only_consumer(model: ModelWrapper, node: NodeProto) -> NodeProto | None:
