@@ -32,7 +32,7 @@ from models.checkpoint import Checkpoint
 from models.config import FRAME_CHANNELS, FRAME_LENGTH
 from models.errors import BadInput
 from models.files import atomic, existing_file
-from models.foreign import Config, ForeignConfig, read_config
+from models.foreign import Config, ForeignConfig, read_config, without_place
 from models.seal import break_seal, check_values, seal
 from models.vintage import MODERNISE
 
@@ -156,7 +156,7 @@ def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
         model = model.transform(step)
     model.graph.name = checkpoint.config.name
     entries = {
-        "config": json.dumps(checkpoint.config.to_dict(), sort_keys=True),
+        "config": json.dumps(without_place(checkpoint.config).to_dict(), sort_keys=True),
         "checkpoint_sha256": checkpoint.info.get("sha256", ""),
         "data_label": checkpoint.data_label,
     }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from brevitas.quant_tensor import QuantTensor
@@ -103,6 +104,18 @@ class ForeignConfig:
 
 Config = NetConfig | ForeignConfig
 """Of any network that is trained here."""
+
+
+def without_place(config: Config) -> Config:
+    """Return a configuration for files that are passed on: the class's file by its name alone.
+
+    Its place says something about the machine of whoever trained it, and nothing to others. Code is
+    then found beside the checkpoint, or named by `--code`.
+    """
+    if isinstance(config, NetConfig):
+        return config
+    origin = replace(config.origin, file=Path(config.origin.file).name)
+    return config.changed(origin=origin)
 
 
 def spellings(channels: int, length: int) -> list[tuple[int, ...]]:

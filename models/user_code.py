@@ -24,7 +24,7 @@ class Origin:
     """Where a class came from.
 
     Attributes:
-        file: absolute path of the source, as it was then.
+        file: absolute path of the source, as it was then; its name alone in the zoo and in exports.
         cls: name of the class in it.
         digest: SHA-256 of the source.
     """

@@ -11,6 +11,7 @@ from models.console import Progress
 from models.cost import inference_cost
 from models.errors import BadInput, CheckFailed
 from models.files import atomic, sha256, write_json
+from models.foreign import ForeignConfig, without_place
 from models.user_code import Trust
 from training.data import RadioMLData, kind_for
 from training.evaluate import BATCH, evaluate
@@ -37,6 +38,8 @@ def add(
     trust: Trust = Trust(),
 ) -> dict[str, Any]:
     """Copy a checkpoint into the zoo and write its card.
+
+    A class of the user's is remembered there by its file's name, not by its place.
 
     Args:
         path: the checkpoint.
@@ -70,7 +73,7 @@ def add(
     measured = evaluate(loaded, frames, device=device, progress=progress)
     card = {
         "name": name,
-        "config": config.to_dict(),
+        "config": without_place(config).to_dict(),
         "data_label": loaded.data_label,
         "tested_on": f"{measured.frames} test frames of {measured.data}",
         "accuracy": measured.accuracy,
@@ -85,13 +88,16 @@ def add(
         "learning_curve": learning_curve(loaded.info.get("history", [])),
         **{key: loaded.info[key] for key in TOLD if key in loaded.info},
         "continue": go_on,
-        "sha256": sha256(path),
     }
     target = folder / f"{name}.pth"
     # Neither appears before both are whole: a checkpoint without its card is no entry.
     with atomic(target) as checkpoint, atomic(target.with_suffix(".json")) as text:
-        shutil.copyfile(path, checkpoint)
-        write_json(text, card)
+        if isinstance(config, ForeignConfig):
+            written = {key: loaded.info[key] for key in loaded.info if key != "sha256"}
+            checkpoints.save(checkpoint, loaded.network, without_place(loaded.config), written)
+        else:
+            shutil.copyfile(path, checkpoint)
+        write_json(text, card | {"sha256": sha256(checkpoint)})
     return card
 
 

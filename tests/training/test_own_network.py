@@ -18,7 +18,7 @@ from models import checkpoint as checkpoints
 from models import user_code
 from models.cost import inference_cost
 from models.errors import BadInput
-from models.export import load_onnx, to_qonnx
+from models.export import export, load_onnx, read_metadata, to_qonnx
 from models.foreign import ForeignConfig, read_config
 from models.probe import describe
 from models.user_code import Trust, load_class
@@ -424,7 +424,13 @@ def test_a_pruning_run_and_its_report_and_card(trained, file, tmp_path):
     folder.mkdir()
     card = add(out / "best.pth", "mine", file, folder=folder)
     assert card["config"]["cls"] == "Straight" and card["score"] <= 0.0008
-    assert (folder / "mine.pth").exists() and (folder / "mine.json").exists()
+    assert (folder / "mine.json").exists()
+    model = tmp_path / "mine.onnx"
+    export(checkpoints.load(out / "best.pth"), model)
+    told = [card["config"], read_metadata(load_onnx(model))["config"]]
+    told.append(checkpoints.load(folder / "mine.pth").config.to_dict())
+    assert [each["file"] for each in told] == ["net.py"] * 3
+    assert str(given.parent).encode() not in model.read_bytes()
 
 
 def test_interrupted_it_goes_on_to_the_same_weights(trained, file, tmp_path):
