@@ -45,7 +45,7 @@ def simulate(
         Path | None,
         typer.Option(help="Search the least FIFO depths that keep the pace; write them here."),
     ] = None,
-    wave: Annotated[Path | None, typer.Option(help="Write an FST waveform to this file.")] = None,
+    wave: Annotated[Path | None, typer.Option(help="Write a waveform (VCD) to this file.")] = None,
     json: Json = None,
 ) -> None:
     """Simulate the accelerator's RTL with Verilator and compare it with the network.

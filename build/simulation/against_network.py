@@ -112,7 +112,7 @@ def compare(
         stall: chance of a pause after each cycle at both ends.
         seed: of the pauses and of the random initial state.
         processes: simulators side by side; default: one a core.
-        wave: write an FST waveform here.
+        wave: write a VCD waveform here.
         label: where the frames come from.
         system: with DMAs, behind a memory; without `per_node` and `wave`.
         advance: called with the number of frames finished.

@@ -21,7 +21,7 @@
 #include "verilated.h"
 #include "ports.h"
 #ifdef WAVES
-#include "verilated_fst_c.h"
+#include "verilated_vcd_c.h"
 #endif
 
 struct Stream {  // one row of ports.h
@@ -154,9 +154,9 @@ int main(int argc, char** argv) {
         }
 
 #ifdef WAVES
-    std::unique_ptr<VerilatedFstC> trace;
+    std::unique_ptr<VerilatedVcdC> trace;
     if (!wave.empty()) {
-        trace = std::make_unique<VerilatedFstC>();
+        trace = std::make_unique<VerilatedVcdC>();
         top->trace(trace.get(), 99);
         trace->open(wave.c_str());
     }

@@ -58,7 +58,7 @@ def simulate(
         processes: simulators side by side; default: one a core.
         record: keep the words of every stream.
         watch: count stalled and starved cycles of every stream.
-        wave: write an FST waveform of the first chunk of frames here.
+        wave: write a VCD waveform of all frames here.
         idle: cycles without any word moving that count as a deadlock.
         advance: called with the number of frames finished.
 
@@ -92,7 +92,7 @@ def simulate(
             seed=seed + index,
             idle=idle,
             watch=watch,
-            wave=wave if index == 0 else None,
+            wave=wave,
         )
         if result.failure:
             raise CheckFailed(f"simulation failed: {result.failure}")

@@ -175,7 +175,7 @@ def build(design: Design, waves: bool = False, jobs: int | None = None) -> Path:
             raise BadInput(
                 f"simulation needs {tool}; install it (Debian: apt-get install {package})"
             )
-    flags = [*VERILATOR_FLAGS, *(["--trace-fst", "-CFLAGS", "-DWAVES"] if waves else [])]
+    flags = [*VERILATOR_FLAGS, *(["--trace-vcd", "-CFLAGS", "-DWAVES"] if waves else [])]
     header, harness = _ports_header(design), "".join(design.harness.values())
     compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True).stdout
     identity = [
@@ -271,7 +271,7 @@ def run(
         idle: give up when no word moved at sources and sinks for so many cycles.
         drain: cycles to go on after the last expected word.
         watch: count words, stalls and starved cycles of every stream.
-        wave: write an FST waveform (the simulator must be built with `waves`).
+        wave: write a VCD waveform (the simulator must be built with `waves`).
 
     Raises:
         CheckFailed: the simulator itself crashed. A deadlock or a broken stream is no exception:
@@ -295,7 +295,7 @@ def run(
         for port, words in taps.items():
             command += ["--tap", port, f"{port}.out", str(words)]
         command += ["--watch"] if watch else []
-        command += ["--wave", "wave.fst"] if wave is not None else []
+        command += ["--wave", "wave.vcd"] if wave is not None else []
         done = children.run(command, work)
         # The design's own $error and $warning messages share stdout with the facts.
         start = done.stdout.rfind('{"cycles"')
@@ -306,7 +306,7 @@ def run(
         facts: dict[str, Any] = json.loads(done.stdout[start:])
         if wave is not None:
             with atomic(wave) as temporary:
-                shutil.copyfile(work / "wave.fst", temporary)
+                shutil.copyfile(work / "wave.vcd", temporary)
         data = {
             port: np.fromfile(work / f"{port}.out", np.uint8).reshape(-1, widths[port] // 8)
             for port in [*sinks, *taps]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,36 @@ def test_a_broken_design_names_the_first_complaint(tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     with pytest.raises(CheckFailed, match="bad.sv"):
         build(Design("bad", {"bad.sv": "module bad(input ap_clk); assign x = ; endmodule\n"}, []))
+
+
+WIRE = """
+module wired(input ap_clk, ap_rst_n, in0_TVALID, out0_TREADY, input [7:0] in0_TDATA,
+             output in0_TREADY, out0_TVALID, output [7:0] out0_TDATA);
+assign {out0_TVALID, out0_TDATA, in0_TREADY} = {in0_TVALID, in0_TDATA, out0_TREADY};
+endmodule
+"""
+
+
+def test_a_waveform_has_every_word_of_the_run(tmp_path, monkeypatch):
+    from build.simulation import verilate
+    from build.simulation.verilate import Collect, Design, Feed, Port, build, run
+
+    quicker = ["-O0" if flag == "-O1" else flag for flag in verilate.VERILATOR_FLAGS]
+    monkeypatch.setattr(verilate, "VERILATOR_FLAGS", quicker)
+
+    ports = [Port("in0", 8), Port("out0", 8)]
+    executable = build(Design("wired", {"wired.sv": WIRE}, ports), waves=True, jobs=1)
+    words, file = np.array([[3], [200], [77]], np.uint8), tmp_path / "run.vcd"
+    found = run(
+        executable, {"in0": Feed(words)}, {"out0": Collect(3)}, widths={"out0": 8}, wave=file
+    )
+    assert not found.failure and (found.data["out0"] == words).all()
+    head, _, changes = file.read_text().partition("$enddefinitions")
+    code = re.search(r"\$var wire +8 (\S+) out0_TDATA", head)
+    assert code is not None
+    seen = re.findall(rf"^b([01]+) {re.escape(code[1])}$", changes, re.MULTILINE)
+    values = [int(value, 2) for value in seen]
+    assert [value for value in values if value in words] == [3, 200, 77]
 
 
 BUILD = """
