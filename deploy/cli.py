@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +26,12 @@ Graph = Annotated[
 Fast = Annotated[
     bool, typer.Option("--fast", help="A faster, equivalent model of FINN's matrix unit.")
 ]
+WithoutDmas = Annotated[
+    bool,
+    typer.Option(
+        "--without-dmas", help="Simulate the accelerator's RTL alone; a model plays FINN's DMAs."
+    ),
+]
 Address = Annotated[
     str, typer.Option(help="Local address; whoever reaches it can use the board. Port 7967.")
 ]
@@ -41,6 +47,7 @@ def serve(
     memory: Annotated[int, typer.Option(min=1, help="MiB for buffers.")] = 512,
     graph: Graph = False,
     fast: Fast = False,
+    without_dmas: WithoutDmas = False,
     json: Json = None,
 ) -> None:
     """Serve a virtual board with a package's accelerator, for the unmodified pynq."""
@@ -48,7 +55,7 @@ def serve(
     from models.files import check_apart, write_json
 
     check_apart(json, package)
-    with served(package, address, memory, graph, fast) as (facts, line):
+    with served(package, address, Kind(graph, fast, without_dmas), memory) as (facts, line):
         if json:
             write_json(json, asdict(facts))
         out.print(
@@ -64,8 +71,22 @@ def serve(
 
 
 @dataclass(frozen=True)
+class Kind:
+    """Of a virtual board, by its options: what of the accelerator is simulated."""
+
+    graph: bool = False
+    fast: bool = False
+    without_dmas: bool = False
+
+
+@dataclass(frozen=True)
 class Served:
-    """A virtual board at work: where it listens, what pynq loads, and what it carries."""
+    """A virtual board at work: where it listens, what pynq loads, and what it carries.
+
+    Attributes:
+        cycles: where they come from, "simulated" or "estimated".
+        dmas: "simulated", their RTL; or "played" by a model.
+    """
 
     listening: str
     overlay: str
@@ -73,16 +94,20 @@ class Served:
     board: str
     clock_mhz: float
     cycles: str
+    dmas: str
 
 
 @contextmanager
 def served(
-    folder: Path, address: str, memory: int, graph: bool, fast: bool
+    folder: Path, address: str, kind: Kind, memory: int = 512
 ) -> Iterator[tuple[Served, str]]:
-    """Serve a package's accelerator; yields the facts and one line on the board."""
+    """Serve a package's accelerator with `memory` MiB for buffers.
+
+    Yields the facts and one line on the board.
+    """
     from deploy.board.package import read_package
-    from deploy.virtual_board.accelerator import choose
     from deploy.virtual_board.board import Board, describe
+    from deploy.virtual_board.choose import choose
     from deploy.virtual_board.overlay import write_overlay
     from deploy.virtual_board.server import check_address, serve
     from models.console import err
@@ -90,12 +115,18 @@ def served(
     read = read_package(folder)
     check_address(address)
     with err.status("building the simulator"):
-        accelerator = choose(read, graph, fast)
+        fabric = choose(read, kind.graph, kind.fast, kind.without_dmas)
     overlay = write_overlay(read)
-    board = Board(read, accelerator, memory << 20)
-    with serve(board, address) as listening:
+    board = Board(read, fabric, memory << 20)
+    with closing(fabric), serve(board, address) as listening:
         facts = Served(
-            listening, str(overlay), read.digest, read.board, read.clock_mhz, accelerator.source
+            listening,
+            str(overlay),
+            read.digest,
+            read.board,
+            read.clock_mhz,
+            fabric.source,
+            "simulated" if fabric.own_dmas else "played",
         )
         yield facts, describe(board)
 
@@ -141,6 +172,7 @@ def deploy(
     ] = None,
     graph: Graph = False,
     fast: Fast = False,
+    without_dmas: WithoutDmas = False,
     address: Annotated[str, typer.Option(help="Loopback address of the virtual board.")] = LOOPBACK,
     json: Json = None,
     report: Annotated[
@@ -158,8 +190,12 @@ def deploy(
     from models.files import check_apart
 
     board_python()
-    if board is not None and (graph or fast or address != LOOPBACK):
-        raise BadInput("--graph, --fast and --address are for a virtual board, not with --board")
+    kind = Kind(graph, fast, without_dmas)
+    if board is not None and (kind != Kind() or address != LOOPBACK):
+        raise BadInput(
+            "--graph, --fast, --without-dmas and --address are for a virtual board, not with "
+            "--board"
+        )
     for path in (json, report):
         check_apart(path, package, data)
     # What the driver would refuse is refused before the simulator is built.
@@ -172,7 +208,7 @@ def deploy(
     command += [] if frames is None else ["--frames", frames]
     with ExitStack() as stack:
         if board is None:
-            stack.enter_context(served(package, address, 512, graph, fast))
+            stack.enter_context(served(package, address, kind))
         run_on_board(command, board or address)
 
 

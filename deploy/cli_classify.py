@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli import LOOPBACK, Fast, Graph
+from deploy.cli import LOOPBACK, Fast, Graph, Kind, WithoutDmas
 from models.cli import (
     Code,
     Device,
@@ -79,6 +79,7 @@ def classify(
     ] = None,
     graph: Graph = False,
     fast: Fast = False,
+    without_dmas: WithoutDmas = False,
     csv: Annotated[
         Path | None,
         typer.Option("--csv", help="Write a row a frame to this file.", callback=checked_target),
@@ -110,8 +111,11 @@ def classify(
     from training.recordings.recording_report import write_recording_report
     from training.recordings.rows import runs, shares, write_csv
 
-    if package is None and (board is not None or graph or fast):
-        raise BadInput("--board, --graph and --fast are for an accelerator; give its --package")
+    kind = Kind(graph, fast, without_dmas)
+    if package is None and (board is not None or kind != Kind()):
+        raise BadInput(
+            "--board, --graph, --fast and --without-dmas are for an accelerator; give its --package"
+        )
     if package is not None and (threshold or temperature is not None):
         raise BadInput("an accelerator gives classes without probabilities; leave them out")
     most = channels or (1 if auto else None)
@@ -131,7 +135,7 @@ def classify(
     else:
         read = read_package(package)
         length, width = read.input.frame
-        name, trained_on, ask = _accelerator(read, board, graph, fast)
+        name, trained_on, ask = _accelerator(read, board, kind)
     if width != 2:
         raise BadInput(f"{package or network} takes {width} channels, a recording has I and Q")
     wanted = _estimated(opened, how, most) if most else [(how, "as given")]
@@ -242,7 +246,7 @@ def _network(checkpoint: Any, device: str, threshold: float, temperature: float 
     return checkpoint.config.name, checkpoint.data_label, run
 
 
-def _accelerator(package: "Package", board: str | None, graph: bool, fast: bool) -> Asked:
+def _accelerator(package: "Package", board: str | None, kind: Kind) -> Asked:
     from contextlib import ExitStack
     from tempfile import TemporaryDirectory
 
@@ -259,7 +263,7 @@ def _accelerator(package: "Package", board: str | None, graph: bool, fast: bool)
             frames, classes = Path(work) / "frames.npy", Path(work) / "classes.npy"
             starts, power, kept = _store(prepared, frames)
             if board is None:
-                stack.enter_context(served(folder, LOOPBACK, 512, graph, fast))
+                stack.enter_context(served(folder, LOOPBACK, kind))
             run_on_board(
                 ["deploy.board.frames", folder.absolute(), frames, classes], board or LOOPBACK
             )

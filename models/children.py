@@ -91,6 +91,39 @@ def run(
         group.leader.wait()
 
 
+@contextlib.contextmanager
+def talked_to(
+    command: Sequence[str], cwd: Path, pass_fds: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Yield a command that is talked to by its pipes, line by line; what it is ends with the block.
+
+    Its stderr goes where its stdout goes. Nothing of it outlives this process, whatever ends it.
+    """
+    group = _Group()
+    try:
+        with subprocess.Popen(
+            command,
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+            process_group=group.leader.pid,
+            pass_fds=pass_fds,
+        ) as child:
+            try:
+                yield child
+            finally:
+                group.end()
+                assert child.stdin is not None
+                with contextlib.suppress(BrokenPipeError):  # what it can hear no more
+                    child.stdin.close()
+    finally:
+        group.end()
+        group.leader.wait()
+
+
 def _communicate(child: subprocess.Popen[str]) -> tuple[str, str]:
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):  # what it said is kept

@@ -1,7 +1,7 @@
 """Our DMAs (build/rtl/dma/): from memory to an accelerator's stream and back, without HLS.
 
 A DMA has the registers of FINN's IODMA, which counts whole frames; see dma/dma_control.sv for them
-and for those that it has more.
+and for those that it has more, which `deploy.board.registers` names.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,6 @@ from pathlib import Path
 from models.errors import BadInput
 
 FOLDER = Path(__file__).parent / "dma"
-STATUS, RESET, IGNORED, BAD, BAD_LOW, BAD_HIGH, FRAMES = 0x44, 0x48, 0x4C, 0x50, 0x54, 0x58, 0x5C
-CLOCKS = 0x60
-"""Registers that FINN's IODMA has not."""
-
 PAGE = 4096  # bytes that no burst leaves
 LITE = (
     *(("input", 7, "awaddr"), ("input", 1, "awvalid"), ("output", 1, "awready")),

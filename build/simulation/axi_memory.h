@@ -35,12 +35,17 @@ struct Range {
     bool holds(uint64_t at) const { return at >= address && at - address < size; }
 };
 
+struct Shared { uint64_t address, size; uint8_t* at; };  // memory that another process has too
+
 struct Memory {
     static constexpr uint64_t PAGE = 4096;
+    std::vector<Shared> shared;
     std::unordered_map<uint64_t, std::vector<uint8_t>> pages;
     std::vector<Range> rooms, read_faults, write_faults;
 
     uint8_t& byte(uint64_t at) {
+        for (auto& one : shared)
+            if (at - one.address < one.size) return one.at[at - one.address];
         auto& page = pages[at / PAGE];
         if (page.empty()) page.resize(PAGE);
         return page[at % PAGE];

@@ -14,7 +14,22 @@
 //   arrivals STREAM FILE           clocks of its words (uint64)
 //   reset                          the wire; clock -> clocks so far; report -> JSON
 //
-// Numbers are decimal or 0x. Command line: --commands FILE [--seed N].
+// With --serve commands come from stdin, and between them the clock runs while a DMA is busy and words
+// move: what a program does next does not depend on when it asks. Then there are also
+//
+//   rooms ADDRESS SIZE ...         memory is here and nowhere else
+//   watch STREAM WORDS             of a frame, where results leave the accelerator
+//   await BUS OFFSET MILLISECONDS  run until both DMAs are idle, so long at most; then read -> value
+//   state                          -> which DMAs are busy, bit by bit; 1 if all are and nothing moves
+//   transfer                       the last one -> frames, clocks, clocks to the first result in
+//                                  memory, 256 * clocks from frame to frame; frames of all; rules
+//                                  violated so far
+//
+// Numbers are decimal or 0x. Command line: --commands FILE | --serve [--seed N]
+// [--memory FD OFFSET ADDRESS SIZE]...: memory that others have too.
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -37,7 +52,49 @@ static Memory memory;
 static Violations found;
 static uint64_t cycle = 0, moved = 0;  // now; when a word went through a stream or a memory's port
 static const IData* streams_reset = nullptr;
+static const IData* dmas_busy = nullptr;  // a bit a DMA
+static uint32_t all_dmas = 0;
 static int since_reset = 0;  // clocks in which a stream may fall silent
+
+struct Transfer {  // from when all DMAs are busy until none is
+    bool running = false;
+    uint64_t began = 0, replied = 0;
+    uint64_t frames = 0, clocks = 0, latency = 0, interval = 0;  // of the last that ended
+    uint64_t all_frames = 0;
+
+    void follow(const std::vector<uint64_t>& ends, uint64_t words, bool reply) {
+        if (running && reply && !replied) replied = cycle;
+        if (running && *streams_reset) running = false;
+        if (running && !*dmas_busy) {
+            running = false;
+            clocks = cycle - began;
+            latency = replied ? replied - began : clocks;
+            frames = ends.size() / words;
+            all_frames += frames;
+            auto end = [&](uint64_t frame) { return ends[words * (frame + 1) - 1]; };
+            // The first interval still fills the pipeline.
+            interval = 256 * clocks;
+            if (frames == 2) interval = 256 * (end(1) - end(0));
+            if (frames > 2) interval = 256 * (end(frames - 1) - end(1)) / (frames - 2);
+        }
+    }
+};
+static Transfer transfer;
+static size_t results = 0;  // the stream that is watched
+static uint64_t result_words = 0;
+
+static void follow_transfer() {
+    const bool all = *dmas_busy == all_dmas;
+    if (all && !transfer.running && !*streams_reset) {
+        transfer.running = true;
+        transfer.began = moved = cycle;
+        transfer.replied = 0;
+        for (auto& one : arrivals) one.clear();
+    }
+    bool reply = false;
+    for (auto& bus : buses) reply = reply || (!bus.lite && bus.b.fired);
+    transfer.follow(arrivals[results], result_words, reply);
+}
 
 static void step() {
     for (auto& port : ports) port.drive(cycle);
@@ -59,6 +116,7 @@ static void step() {
         }
     }
     since_reset -= since_reset > 0;
+    if (result_words) follow_transfer();
     for (auto& port : ports) port.sample(cycle);
     top->ap_clk = 1;
     top->eval();
@@ -153,13 +211,54 @@ static std::string json_report(double seconds) {
     return text + "]}";
 }
 
+// Clocks without a word after which waiting is of no use: all DMAs are started, or not all.
+static constexpr uint64_t STUCK = 1000000, ALONE = 20000;
+
+static bool stuck() { return *dmas_busy == all_dmas && cycle >= moved + STUCK; }
+static bool runs() {
+    if (*streams_reset) return true;
+    return *dmas_busy && cycle < moved + (*dmas_busy == all_dmas ? STUCK : ALONE);
+}
+
+static bool next_line(std::string& line) {  // from stdin; the clock runs while there is none
+    static std::string kept;
+    for (size_t end; (end = kept.find('\n')) == std::string::npos;) {
+        pollfd waiting{0, POLLIN, 0};
+        if (runs() && poll(&waiting, 1, 0) == 0) {
+            for (int i = 0; i < 64 && runs(); i++) step();
+            continue;
+        }
+        char buffer[4096];
+        const ssize_t got = read(0, buffer, sizeof buffer);
+        if (got <= 0) return false;
+        kept.append(buffer, size_t(got));
+    }
+    const size_t end = kept.find('\n');
+    line = kept.substr(0, end);
+    kept.erase(0, end + 1);
+    return true;
+}
+
+static bool share(char** words) {  // FD OFFSET ADDRESS SIZE
+    uint64_t values[4];
+    for (int i = 0; i < 4; i++) values[i] = strtoull(words[i], nullptr, 0);
+    void* at = mmap(nullptr, values[3], PROT_READ | PROT_WRITE, MAP_SHARED, int(values[0]), off_t(values[1]));
+    if (at == MAP_FAILED) return false;
+    memory.shared.push_back({values[2], values[3], static_cast<uint8_t*>(at)});
+    return true;
+}
+
 int main(int argc, char** argv) {
     uint64_t seed = 1;
+    bool serve = false;
     std::ifstream commands;
-    for (int i = 1; i + 1 < argc; i++)
-        if (!strcmp(argv[i], "--seed")) seed = strtoull(argv[i + 1], nullptr, 10);
-        else if (!strcmp(argv[i], "--commands")) commands.open(argv[i + 1]);
-    if (!commands) { fprintf(stderr, "no commands\n"); return 3; }
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--serve")) serve = true;
+        else if (!strcmp(argv[i], "--seed") && i + 1 < argc) seed = strtoull(argv[++i], nullptr, 10);
+        else if (!strcmp(argv[i], "--commands") && i + 1 < argc) commands.open(argv[++i]);
+        else if (!strcmp(argv[i], "--memory") && i + 4 < argc && share(argv + i + 1)) i += 4;
+        else { fprintf(stderr, "%s is not understood\n", argv[i]); return 3; }
+    if (!serve && !commands.is_open()) { fprintf(stderr, "no commands\n"); return 3; }
     random_state = seed * 0x9E3779B97F4A7C15ULL + 1;
     const std::string rand_seed = "+verilator+seed+" + std::to_string(1 + seed % 2147483646);
     const char* model_args[] = {argv[0], "+verilator+rand+reset+2", rand_seed.c_str()};
@@ -172,6 +271,7 @@ int main(int argc, char** argv) {
     bind_ports(*top, wires, values);
     for (auto& value : values)
         if (!strcmp(value.name, "streams_reset")) streams_reset = value.value;
+        else if (!strcmp(value.name, "dmas_busy")) dmas_busy = value.value;
     for (auto& wire : wires) {
         Channel channel;
         channel.name = wire.name;
@@ -186,10 +286,11 @@ int main(int argc, char** argv) {
     for (auto& bus : buses) bus.bind();
     for (auto& bus : buses)
         if (!bus.lite) ports.emplace_back(bus, memory);
+        else all_dmas = all_dmas << 1 | 1;
     reset();
 
     const auto began = std::chrono::steady_clock::now();
-    for (std::string line; std::getline(commands, line);) {
+    for (std::string line; serve ? next_line(line) : bool(std::getline(commands, line));) {
         std::istringstream words(line);
         std::string command, name, answer = "ok";
         words >> command;
@@ -212,6 +313,37 @@ int main(int argc, char** argv) {
                 if (value & mask) { answer = std::to_string(value); break; }
                 for (int i = 0; i < 8; i++) step();
             }
+        } else if (command == "await") {
+            words >> name;
+            const uint64_t offset = number(words);
+            const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(number(words));
+            while (runs() && std::chrono::steady_clock::now() < until)
+                for (int i = 0; i < 64 && runs(); i++) step();
+            uint32_t value = 0;
+            answer = lite_read(bus_named(name), offset, value) ? std::to_string(value) : "stuck";
+        } else if (command == "state") {
+            answer = std::to_string(*dmas_busy) + (stuck() ? " 1" : " 0");
+        } else if (command == "rooms") {
+            memory.rooms.clear();
+            while (words >> std::ws && !words.eof()) {
+                const uint64_t address = number(words), size = number(words);
+                memory.rooms.push_back({address, size});
+            }
+        } else if (command == "watch") {
+            words >> name;
+            result_words = number(words);
+            while (results < streams.size() && streams[results].name != name) results++;
+            if (results == streams.size() || !result_words) {
+                fprintf(stderr, "no stream %s\n", name.c_str());
+                return 3;
+            }
+        } else if (command == "transfer") {
+            uint64_t violations = 0;
+            for (auto count : found.counts) violations += count;
+            for (auto number : {transfer.frames, transfer.clocks, transfer.latency, transfer.interval,
+                                transfer.all_frames})
+                name += std::to_string(number) + " ";
+            answer = name + std::to_string(violations);
         } else if (command == "run") {
             for (uint64_t left = number(words); left; left--) step();
         } else if (command == "quiet") {
@@ -289,6 +421,7 @@ int main(int argc, char** argv) {
             return 3;
         }
         printf("\n= %s\n", answer.c_str());
+        if (serve) fflush(stdout);
     }
     top->final();
     top.reset();  // before its context

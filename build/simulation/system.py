@@ -21,7 +21,7 @@ from models.children import workspace
 from models.errors import CheckFailed
 
 TOP = "system"
-RESETS = "streams_reset"
+RESETS, BUSY = "streams_reset", "dmas_busy"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def system(units: Sequence[Unit], texts: Mapping[str, str] | None = None) -> Des
     """
     files = dict(sources() if texts is None else texts)
     ports, body, streams, resets = ["input ap_clk", "input ap_rst_n"], [], [], []
+    busy: list[str] = []
     buses: dict[str, Sequence[str]] = {}
     public = "/*verilator public_flat_rd*/"
     for unit in units:
@@ -69,6 +70,7 @@ def system(units: Sequence[Unit], texts: Mapping[str, str] | None = None) -> Des
                 dma.instance(stream, other.name, unit.suffix),
             ]
             resets.append(f"{dma.name}_resetting")
+            busy.insert(0, f"{dma.name}.control.busy")
         source, sink = (f"{dma.name}_stream" for dma in dmas)
         if unit.inner is None:
             body += [
@@ -94,12 +96,17 @@ def system(units: Sequence[Unit], texts: Mapping[str, str] | None = None) -> Des
         ]
         # Streams inside are not looked at: without the marks the simulator is faster.
         files |= {name: text.replace(public, "") for name, text in unit.inner.sources.items()}
-    wire = f"\twire [31:0] {RESETS} {public} = {{31'b0, {' | '.join(resets)}}};"
+    wires = (
+        f"\twire [31:0] {RESETS} {public} = {{31'b0, {' | '.join(resets)}}};",
+        f"\twire [31:0] {BUSY} {public} = {{{32 - len(busy)}'b0, {', '.join(busy)}}};",
+    )
     listed = ",\n\t".join(ports)
-    files[f"{TOP}.sv"] = "\n".join([f"module {TOP} (\n\t{listed}\n);", *body, wire, "endmodule\n"])
+    files[f"{TOP}.sv"] = "\n".join(
+        [f"module {TOP} (\n\t{listed}\n);", *body, *wires, "endmodule\n"]
+    )
     ordered = sorted(files, key=lambda name: not name.endswith("_pkg.sv"))
     texts = {name: files[name] for name in ordered}
-    return Design(TOP, texts, streams, {RESETS: RESETS}, buses)
+    return Design(TOP, texts, streams, {RESETS: RESETS, BUSY: BUSY}, buses)
 
 
 @dataclass

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from build.rtl.dmas import CLOCKS, PAGE, RESET, STATUS, MemoryPort, dma_pair
+from build.rtl.dmas import PAGE, MemoryPort, dma_pair
 from build.simulation.simulate import Simulation, simulate
 from build.simulation.stitch import Accelerator
 from build.simulation.system import Played, Script, Unit, play, system
 from build.simulation.verilate import build
-from deploy.board.registers import DONE, IDLE
+from deploy.board.registers import CLOCKS, DONE, IDLE, RESET, STATUS
 from models.children import in_threads
 from models.errors import BadInput, CheckFailed
 

@@ -18,15 +18,18 @@ from typing import Any
 import numpy as np
 
 from deploy.board.device import Calls, check_board, check_clock, compare_clock, open_device
-from deploy.board.errors import BadInput, CheckFailed
+from deploy.board.errors import BadInput, BusError, CheckFailed
 from deploy.board.package import Input, Package, Port, read_package
 from deploy.board.packing import pack, unpack
 from deploy.board.registers import (
     ADDRESS_HIGH,
     ADDRESS_LOW,
+    BAD_HIGH,
+    BAD_LOW,
     CLOCK_KHZ,
     CONTROL,
     COUNTERS,
+    DECERR,
     DONE,
     IDLE,
     LAST_CYCLES_HIGH,
@@ -35,10 +38,17 @@ from deploy.board.registers import (
     LAST_LATENCY,
     MAGIC,
     MAGIC_VALUE,
+    MISALIGNED,
+    OURS,
+    RANGE,
     REPETITIONS,
+    RESET,
+    SLVERR,
     SOURCE,
     SOURCES,
     START,
+    STATUS,
+    VERSION,
 )
 
 
@@ -86,6 +96,7 @@ class Driver:
     Attributes:
         timing: of the last `predict`, `logits` or `stream`.
         virtual: there is a virtual board behind it.
+        own_dmas: the DMAs are ours, which say how a transfer ended; FINN's do not.
         board: what the board calls itself.
 
     Raises:
@@ -134,6 +145,10 @@ class Driver:
             raise BadInput(f"{bitfile} has no {' and no '.join(missing)}: it is another design")
         self._overlay = overlay
         self._input, self._output = (self._calls(getattr, overlay, name) for name in names)
+        # FINN's answer with another register's value, or with zero.
+        self.own_dmas = all(
+            self._calls(dma.read, VERSION) >> 8 == OURS for dma in (self._input, self._output)
+        )
         self._counters = None
         if COUNTERS in overlay.ip_dict:
             counters = self._calls(getattr, overlay, COUNTERS)
@@ -270,11 +285,33 @@ class Driver:
         deadline = time.perf_counter() + self.timeout
         while not self._calls(self._output.read, CONTROL) & DONE:
             if time.perf_counter() > deadline:
+                if self.own_dmas:
+                    self._calls(self._output.write, RESET, 1)
                 raise CheckFailed(
                     f"a transfer of {slot.frames} frames did not end within {self.timeout:.0f} s: "
-                    "the accelerator hangs; load the overlay again"
+                    f"the accelerator hangs{' and was reset' if self.own_dmas else ''}; load the "
+                    "overlay again"
                 )
+        if self.own_dmas:
+            self._check_ends(slot)
         self._account(slot, time.perf_counter() - slot.started)
+
+    def _check_ends(self, slot: _Slot) -> None:
+        """Raise BusError if one of our DMAs says that a transfer ended early."""
+        for name, dma, buffer in (
+            ("input", self._input, slot.source),
+            ("output", self._output, slot.target),
+        ):
+            status = self._calls(dma.read, STATUS)
+            for bit, response in ((RANGE, "range"), (MISALIGNED, "misaligned")):
+                if status & bit:
+                    raise BusError(
+                        name, response, int(self._calls(lambda b=buffer: b.device_address))
+                    )
+            for bit, response in ((DECERR, "DECERR"), (SLVERR, "SLVERR")):
+                if status & bit:
+                    high, low = (self._calls(dma.read, one) for one in (BAD_HIGH, BAD_LOW))
+                    raise BusError(name, response, high << 32 | low)
 
     def _account(self, slot: _Slot, seconds: float) -> None:
         timing = self.timing

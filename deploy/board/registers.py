@@ -1,12 +1,21 @@
 """The registers that the driver writes and the virtual board plays; offsets in bytes, 32 bits each.
 
 FINN's IODMAs are Vitis HLS blocks (`ap_ctrl_hs`): control, the buffer's address and the number of
-frames. The virtual board has one block more, with its simulation's counters.
+frames. Our DMAs (build/rtl/dma/dma_control.sv) have these and more. The virtual board has one block
+more, with its simulation's counters.
 """
 
 CONTROL, ADDRESS_LOW, ADDRESS_HIGH, REPETITIONS = 0x00, 0x10, 0x14, 0x1C
 START, DONE, IDLE, READY = 1, 2, 4, 8
 """Bits of CONTROL; reading clears DONE."""
+
+VERSION, OURS = 0x40, 0x41444D
+"""What our DMAs say of themselves: OURS in the upper 24 bits."""
+STATUS, RESET, IGNORED, BAD, BAD_LOW, BAD_HIGH, FRAMES = 0x44, 0x48, 0x4C, 0x50, 0x54, 0x58, 0x5C
+CLOCKS = 0x60
+"""Registers that FINN's IODMA has not."""
+BUSY, RESETTING, SLVERR, DECERR, RANGE, MISALIGNED = 1, 2, 4, 8, 16, 32
+"""Bits of STATUS."""
 
 COUNTERS = "virtual_board"
 """Name of the block that real boards do not have."""

@@ -75,7 +75,7 @@ def validate(
             for name, (frames, rows) in runs.items()
         }
         speed = _speed(driver, samples, sweep, told)
-        board = BoardFound(driver.board, driver.virtual)
+        board = BoardFound(driver.board, driver.virtual, driver.own_dmas)
     disagreements = sum(len(one.disagreeing or []) for one in tested.values())
     return Validation(
         package=Validated(

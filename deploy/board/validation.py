@@ -21,10 +21,11 @@ class Validated:
 
 @dataclass(frozen=True)
 class BoardFound:
-    """What the board calls itself."""
+    """What the board calls itself, and whether its DMAs are ours (or else FINN's)."""
 
     name: str
     virtual: bool
+    own_dmas: bool
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from deploy.board.validation import Accuracy, Validation
 
 WORST = 8
-VIRTUAL = (
-    "**Virtual board.** Driver, protocol, packing and the accelerator's results are checked; AXI "
-    "timing, the IODMAs' own RTL, the bitstream and the clocks of a real board are not."
-)
+VIRTUAL = {
+    True: (
+        "**Virtual board.** Driver, protocol, packing, the RTL of our DMAs (registers, AXI's rules "
+        "on every clock, a model of the memory behind them) and of the accelerator are checked; "
+        "the board's interconnect and memory controller, the bitstream and the clocks are not."
+    ),
+    False: (
+        "**Virtual board.** Driver, protocol, packing and the accelerator's results are checked; "
+        "a model plays the DMAs. AXI timing, the DMAs' own RTL, the bitstream and the clocks of a "
+        "real board are not checked."
+    ),
+}
+"""By whether the DMAs are ours."""
 TIMES = {
     "measured": "measured on the board",
     "simulated": "simulated: clock cycles of the RTL at the board's clock",
@@ -34,7 +43,7 @@ def render(found: Validation, classes: Sequence[str]) -> str:
         f"{found.compared} frames",
     ]
     if found.board.virtual:
-        lines += ["", VIRTUAL]
+        lines += ["", VIRTUAL[found.board.own_dmas]]
     for tested, title in ((found.samples, "The package's samples"), (found.data, "Data")):
         if tested is not None:
             lines += ["", f"## {title}", "", *_accuracy(tested, classes)]

@@ -1,4 +1,4 @@
-"""What computes behind the virtual board's DMAs: bytes of frames in, bytes of results out."""
+"""What computes between played DMAs: bytes of frames in, bytes of results out."""
 
 import importlib
 import tempfile
@@ -135,20 +135,3 @@ def timed(package: Package, results: np.ndarray) -> Run:
     interval = float(package.performance.cycles_per_frame)
     latency = int(package.performance.latency_cycles)
     return Run(results, round(latency + (len(results) - 1) * interval), latency, interval)
-
-
-def choose(package: Package, graph: bool = False, fast: bool = False) -> Accelerator:
-    """Return the RTL where there is any, or else the graph.
-
-    Args:
-        package: to serve.
-        graph: execute the graph even so: no cycles are simulated, but it needs no compiler.
-        fast: simulate with the faster model of FINN's matrix-vector core.
-
-    Raises:
-        BadInput: the package holds neither.
-        CheckFailed: the RTL cannot be built.
-    """
-    if graph or package.rtl is None:
-        return GraphAccelerator(package)
-    return RtlAccelerator(package, package.rtl, fast)

@@ -39,6 +39,8 @@ class Family:
     """Name of the PS's parameters for fabric clock {i}."""
     enable: str
     source: str
+    memory: tuple[int, ...]
+    """Addresses where memory for buffers begins."""
 
     def address(self, index: int) -> int:
         """Base address of the index-th block."""
@@ -53,6 +55,8 @@ ULTRASCALE = Family(
     clock="PSU__CRL_APB__PL{i}_REF_CTRL__DIVISOR{j}",
     enable="PSU__FPGA_PL{i}_ENABLE",
     source="PSU__CRL_APB__PL{i}_REF_CTRL__SRCSEL",
+    # DDR below 2 GiB, the rest of it from 32 GiB on (UG1085, chapter 10).
+    memory=(0x1000_0000, 0x8_0000_0000),
 )
 ZYNQ7000 = Family(
     architecture="armv7l",
@@ -62,6 +66,7 @@ ZYNQ7000 = Family(
     clock="PCW_FCLK{i}_PERIPHERAL_DIVISOR{j}",
     enable="PCW_FPGA_FCLK{i}_ENABLE",
     source="PCW_FCLK{i}_PERIPHERAL_CLKSRC",
+    memory=(0x1000_0000,),
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from deploy.board.package import Package
 from deploy.virtual_board.board import Board
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from tests.deploy.packages import BOARD_PYTHON, ROOT, ToyAccelerator, needs_board_env
 
@@ -39,7 +40,7 @@ def test_a_copy_of_it_alone_is_enough(package: Package, tmp_path: Path, command:
     shutil.copytree(package.folder, tmp_path / "package")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     data = ["--data", "package/samples.h5"] if command == "predict" else []
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         done = subprocess.run(
             [str(BOARD_PYTHON), "-m", f"deploy.board.{command}", "package", *data, "-n", "24"],
             cwd=tmp_path,

@@ -21,6 +21,7 @@ from deploy.cli import app, deploy
 from deploy.virtual_board.accelerator import GraphAccelerator
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from models.errors import BadInput
 from tests.deploy.packages import (
@@ -102,6 +103,7 @@ def test_what_is_read_is_not_written(tmp_path: Path, data: Path, option: str, ta
         ({"address": "localhost"}, "no IP address"),
         ({"address": "192.0.2.1"}, "cannot listen on 192.0.2.1:7967"),
         ({"board": "192.0.2.1", "graph": True}, "not with --board"),
+        ({"board": "192.0.2.1", "without_dmas": True}, "not with --board"),
         ({"json": "package/facts.json"}, "is read; choose another file"),
     ],
 )
@@ -111,9 +113,7 @@ def test_a_request_that_cannot_be_met_touches_nothing(
     folder = make_graph_package(tmp_path / "package").folder
     if "json" in options:
         options = {"json": tmp_path / options["json"]}
-    monkeypatch.setattr(
-        "deploy.virtual_board.accelerator.choose", lambda *_: pytest.fail("too early")
-    )
+    monkeypatch.setattr("deploy.virtual_board.choose.choose", lambda *_: pytest.fail("too early"))
     before = contents(tmp_path)
     with socket.create_server(("127.0.0.24", 7967)), pytest.raises(BadInput, match=said):
         deploy(folder, **options)
@@ -129,7 +129,10 @@ def test_serve_says_when_it_listens_and_ends_when_told(package: Package, tmp_pat
         while not facts.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         told = json.loads(facts.read_text())
-        assert told["listening"] == "127.0.0.17:7967" and told["cycles"] == "estimated"
+        assert told["listening"] == "127.0.0.17:7967" and (told["cycles"], told["dmas"]) == (
+            "estimated",
+            "played",
+        )
         assert Path(told["overlay"]).is_file()
         server.send_signal(signal.SIGTERM)
         out, _ = server.communicate(timeout=30)
@@ -169,7 +172,7 @@ def test_frames_are_classified_by_one_command(package: Package, data: Path, tmp_
     ]
     done = run_client("127.0.0.19", *command)
     assert done.returncode == 2 and "no board answers" in done.stderr
-    with serve(Board(package, GraphAccelerator(package)), "127.0.0.19"):
+    with serve(Board(package, PlayedDmas(package, GraphAccelerator(package))), "127.0.0.19"):
         done = run_client("127.0.0.19", *command)
     assert done.returncode == 0, done.stderr
     read = json.loads(facts.read_text())

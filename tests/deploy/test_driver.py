@@ -19,6 +19,7 @@ from deploy.board.packing import DataType
 from deploy.board.records import record
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from models.quantizers import input_quantizer
 from tests.deploy.packages import (
@@ -209,7 +210,7 @@ def test_every_batch_through_the_unmodified_pynq(
     manifest = other_fold(MANIFEST, datatype, lanes) | {"board": board, "part": part}
     package = make_package(tmp_path / "package", manifest)
     write_overlay(package)
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         done = run_client(ADDRESS, "-c", SCRIPT, package.folder, board)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "done 624 set()"
@@ -230,7 +231,7 @@ def test_logits_come_scaled(tmp_path: Path) -> None:
             logits[np.arange(len(frames)), run.results[:, 0]] = 1000
             return type(run)(logits.view(np.uint8), run.cycles, run.latency, run.interval)
 
-    with serve(Board(package, Logits(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, Logits(package))), ADDRESS):
         done = run_client(
             ADDRESS,
             "-c",

@@ -16,6 +16,7 @@ from deploy.board.radioml import SNRS, Index
 from deploy.board.split import test_rows as official_rows
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from tests.deploy.packages import (
     BOARD_PYTHON,
@@ -113,7 +114,7 @@ def served(tmp_path: Path, request: pytest.FixtureRequest):
     package = make_package(tmp_path / "package", manifest)
     write_overlay(package)
     accelerator = ToyAccelerator(package)
-    with serve(Board(package, accelerator), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, accelerator)), ADDRESS):
         yield package, accelerator, tmp_path
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from tests.deploy.packages import ToyAccelerator, make_package, needs_board_env, run_client
 
@@ -25,7 +26,7 @@ for cell in notebook.cells:
 def test_the_notebook_runs_against_a_virtual_board(tmp_path: Path) -> None:
     package = make_package(tmp_path / "package")
     write_overlay(package)
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         done = run_client(ADDRESS, "-c", RUN, package.folder, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "624 frames, all as the network says" in done.stdout

@@ -34,6 +34,7 @@ from deploy.board.validation_report import render
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from tests.deploy.packages import (
     BOARD_PYTHON,
@@ -117,7 +118,7 @@ def test_reports_the_networks_classes_and_the_simulated_times(
 ) -> None:
     facts_file, report = tmp_path / "facts.json", tmp_path / "report.md"
     accelerator = ToyAccelerator(package)
-    with serve(Board(package, accelerator), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, accelerator)), ADDRESS):
         done = run_validate(
             *(package.folder, "--data", data, "-n", "700", "--batch", "200", "--sweep", "1,64"),
             *("--json", facts_file, "--report", report),
@@ -126,7 +127,7 @@ def test_reports_the_networks_classes_and_the_simulated_times(
     assert report.read_text() == done.stdout
     facts = json.loads(facts_file.read_text())
     assert facts["agrees"] and facts["compared"] == 624 and facts["disagreements"] == 0
-    assert facts["board"] == {"name": "ZCU104", "virtual": True}
+    assert facts["board"] == {"name": "ZCU104", "virtual": True, "own_dmas": False}
     samples = facts["samples"]
     assert samples["accuracy"] == samples["network_accuracy"] and len(samples["by_snr"]) == 26
     frames = open_frames(data, 24)
@@ -158,7 +159,7 @@ def test_a_board_that_computes_something_else_is_caught(package: Package, tmp_pa
             return run
 
     facts_file = tmp_path / "facts.json"
-    with serve(Board(package, Wrong(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, Wrong(package))), ADDRESS):
         done = run_validate(package.folder, "--json", facts_file)
     facts = json.loads(facts_file.read_text())
     listed = facts["samples"]["disagreeing"]
@@ -173,7 +174,7 @@ def test_a_board_that_computes_something_else_is_caught(package: Package, tmp_pa
 def test_a_report_of_a_real_board_has_power_and_no_virtual_board() -> None:
     found = Validation(
         package=Validated("package", "0" * 64, "net", None, "ZCU104", 250.0),
-        board=BoardFound("ZCU104", virtual=False),
+        board=BoardFound("ZCU104", virtual=False, own_dmas=False),
         expected=Expected("simulated", 9.0, 1e-5),
         samples=Accuracy("noise", 1, 1.0, {"0": 1.0}, [[1, 0], [0, 0]], 0),
         times="measured",
@@ -237,7 +238,7 @@ def test_the_wrong_board(package: Package, tmp_path: Path) -> None:
     folder = copied(package, tmp_path)
     change_manifest(folder, board="RFSoC4x2")
     write_overlay(read_package(folder))
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         done = run_validate(folder)
     assert_one_line(done, 2, "this package is for RFSoC4x2, and the board is a ZCU104")
 
@@ -246,7 +247,7 @@ def test_the_wrong_board(package: Package, tmp_path: Path) -> None:
 def test_the_wrong_clock(package: Package, tmp_path: Path) -> None:
     folder = copied(package, tmp_path)
     change_handoff(read_package(folder), "250.000", "125.000")
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         assert_one_line(run_validate(folder), 2, "125 MHz, the package says 250 MHz")
 
 
@@ -255,7 +256,7 @@ def test_another_package_than_the_boards(package: Package, tmp_path: Path) -> No
     folder = copied(package, tmp_path)
     change_manifest(folder, network={"name": "boat"})
     write_overlay(read_package(folder))
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         assert_one_line(run_validate(folder), 1, "bitfile is for another package")
 
 
@@ -314,7 +315,7 @@ def test_samples_that_are_no_numbers(package: Package, data: Path, tmp_path: Pat
     shutil.copy(data, path)
     with h5py.File(path, "r+") as file:
         file["X"][:, FRAME // 2, 0] = np.nan
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         done = run_validate(package.folder, "--data", path, "--json", output)
     assert_one_line(done, 2, "holds NaN or infinity")
     assert not output.exists()
@@ -398,7 +399,7 @@ def test_two_clients_at_once(package: Package) -> None:
 
 @needs_board_env
 def test_a_batch_that_the_board_has_no_memory_for(package: Package) -> None:
-    with serve(Board(package, ToyAccelerator(package)), ADDRESS):
+    with serve(Board(package, PlayedDmas(package, ToyAccelerator(package))), ADDRESS):
         done = run_validate(package.folder, "--batch", "300000")
         assert_one_line(done, 2, "use a smaller batch")
         assert run_validate(package.folder).returncode == 0

@@ -18,87 +18,19 @@ from deploy.board.packing import pack
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import blocks, read_payload, write_overlay
-from deploy.virtual_board.protocol import CLASSES, SERVICES, describe
+from deploy.virtual_board.played_dmas import PlayedDmas
+from deploy.virtual_board.protocol import SERVICES, describe
 from deploy.virtual_board.server import serve
 from models.errors import BadInput, CheckFailed
 from tests.deploy.packages import ROOT, ToyAccelerator, change_manifest, make_package
+from tests.deploy.remote_client import Client
 
 ADDRESS = "127.0.0.11"
 
 
-class Client:
-    """pynq's side of the protocol, by hand: able to do what pynq would not."""
-
-    def __init__(self, address: str):
-        # Channels share a connection unless told otherwise; every client is to be another peer.
-        self.channel = grpc.insecure_channel(
-            f"{address}:7967",
-            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)],
-        )
-
-    def call(self, method: str, *requests: dict[str, Any]) -> Any:
-        service, name = method.split(".")
-        file, methods = SERVICES[service]
-        request, response, kind = methods[name]
-        make = getattr(self.channel, kind)
-        stub = make(
-            f"/{file}.{service}/{name}",
-            request_serializer=CLASSES[f"{file}.{request}"].SerializeToString,
-            response_deserializer=CLASSES[f"{file}.{response}"].FromString,
-        )
-        messages = [CLASSES[f"{file}.{request}"](**fields) for fields in requests]
-        answer = stub(iter(messages) if kind.startswith("stream") else messages[0], timeout=20)
-        return list(answer) if kind.endswith("stream") else answer
-
-    def program(self, package: Package, firmware: bytes | None = None) -> None:
-        if firmware is None:
-            bit = package.overlay.read_bytes()
-            data = bit[bit.index(b"e", bit.index(b"00:00:00")) + 5 :]
-            firmware = b"".join(data[i : i + 4][::-1] for i in range(0, len(data), 4))
-        write = "RemoteDevice.writefile"
-        self.call("RemoteDevice.set_bitstream_attrs", {"binfile_name": "a.bin"})
-        self.call(write, {"file_path": "/lib/firmware/a.bin", "data": firmware})
-        self.call(write, {"file_path": "/sys/class/fpga_manager/fpga0/flags", "data": b"0"})
-        self.call(write, {"file_path": "/sys/class/fpga_manager/fpga0/firmware", "data": b"a.bin"})
-
-    def allocate(self, data: bytes) -> tuple[str, int]:
-        name = self.call("RemoteBuffer.allocate", {"size": len(data)}).buffer_id
-        half = len(data) // 2
-        parts = [{"buffer_id": name, "data": part} for part in (data[:half], data[half:])]
-        assert not self.call("RemoteBuffer.write", *parts).msg
-        return name, self.call("RemoteBuffer.physical_address", {"buffer_id": name}).address
-
-    def dma(self, base: int) -> str:
-        return self.call("Mmio.get_mmio", {"base_addr": base, "length": 0x10000}).mmio_id
-
-    def write(self, mmio: str, offset: int, word: int) -> str:
-        data = word.to_bytes(4, "little")
-        return self.call("Mmio.write", {"mmio_id": mmio, "offset": offset, "data": data}).msg
-
-    def read(self, mmio: str, offset: int) -> Any:
-        return self.call("Mmio.read", {"mmio_id": mmio, "offset": offset, "length": 4})
-
-    def start(self, dma: str, address: int, frames: int) -> str:
-        messages = [
-            self.write(dma, 0x10, address & 0xFFFFFFFF),
-            self.write(dma, 0x14, address >> 32),
-            self.write(dma, 0x1C, frames),
-            self.write(dma, 0, 1),
-        ]
-        return next((message for message in messages if message), "")
-
-    def wait(self, dma: str) -> str:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            answer = self.read(dma, 0)
-            if answer.msg or answer.data & 2:
-                return answer.msg
-        raise AssertionError("the transfer did not end")
-
-
 @pytest.fixture
 def board(package: Package) -> Board:
-    return Board(package, ToyAccelerator(package), memory=8 << 20, lease=0.3)
+    return Board(package, PlayedDmas(package, ToyAccelerator(package)), memory=16 << 20, lease=0.3)
 
 
 @pytest.fixture
@@ -244,7 +176,7 @@ def test_two_clients_do_not_mix(board: Board, package: Package) -> None:
             release.wait(20)
             return super().run(frames)
 
-    board.accelerator = Slow(package)
+    board.fabric.accelerator = Slow(package)
     with serve(board, ADDRESS):
         first, second = Client(ADDRESS), Client(ADDRESS)
         first.program(package)
@@ -279,7 +211,7 @@ def test_a_failing_accelerator_is_reported_not_waited_for(board: Board, package:
         def run(self, frames: np.ndarray) -> Run:
             raise CheckFailed("no word moved for 1000000 cycles")
 
-    board.accelerator = Deadlocked(package)
+    board.fabric.accelerator = Deadlocked(package)
     with serve(board, ADDRESS):
         client = Client(ADDRESS)
         client.program(package)

@@ -10,7 +10,10 @@ import pytest
 from deploy.board.errors import BadInput
 from deploy.board.package import Package, read_package
 from deploy.cli import deploy
-from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator, choose
+from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator
+from deploy.virtual_board.choose import choose
+from deploy.virtual_board.played_dmas import PlayedDmas
+from deploy.virtual_board.simulated_dmas import SimulatedDmas
 from tests.build.small_aaronnet import frames_for, small_checkpoint
 from tests.deploy.packages import needs_board_env
 
@@ -28,9 +31,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 @pytest.fixture(scope="module")
 def rtl(package: Package) -> RtlAccelerator:
-    accelerator = choose(package)
-    assert isinstance(accelerator, RtlAccelerator)
-    return accelerator
+    fabric = choose(package, without_dmas=True)
+    assert isinstance(fabric, PlayedDmas) and isinstance(fabric.accelerator, RtlAccelerator)
+    return fabric.accelerator
 
 
 def test_rtl_and_graph_give_the_same_bytes(package: Package, rtl: RtlAccelerator) -> None:
@@ -45,11 +48,13 @@ def test_rtl_and_graph_give_the_same_bytes(package: Package, rtl: RtlAccelerator
 
 
 @needs_board_env
-def test_validated_on_its_own_rtl(package: Package, rtl: RtlAccelerator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("without_dmas", [False, True])
+def test_validated_on_its_own_rtl(package: Package, tmp_path: Path, without_dmas: bool) -> None:
     facts_file = tmp_path / "facts.json"
-    deploy(package.folder, address="127.0.0.21", json=facts_file)
+    deploy(package.folder, address="127.0.0.21", json=facts_file, without_dmas=without_dmas)
     facts = json.loads(facts_file.read_text())
     assert facts["agrees"] and facts["compared"] >= 500 and facts["times"] == "simulated"
+    assert facts["board"]["own_dmas"] != without_dmas
     assert len(facts["samples"]["by_snr"]) == 26
     clock = package.clock_mhz * 1e6
     expected = clock / package.performance.cycles_per_frame
@@ -68,5 +73,7 @@ def test_a_flipped_bit_in_a_weight_memory_is_found(package: Package, tmp_path: P
 
 def test_a_package_on_its_own_brings_its_rtl(package: Package, tmp_path: Path) -> None:
     alone = read_package(shutil.copytree(package.folder, tmp_path / "package"))
-    assert isinstance(choose(alone), RtlAccelerator)
-    assert isinstance(choose(alone, graph=True), GraphAccelerator)
+    assert isinstance(choose(alone), SimulatedDmas)
+    by_graph = choose(alone, graph=True)
+    assert isinstance(by_graph, PlayedDmas)
+    assert isinstance(by_graph.accelerator, GraphAccelerator)

@@ -11,6 +11,7 @@ import numpy as np
 from deploy.board.package import read_package
 from deploy.virtual_board.accelerator import Run
 from deploy.virtual_board.board import Board
+from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
 from tests.deploy.packages import ToyAccelerator
 
@@ -26,6 +27,6 @@ class SlowAccelerator(ToyAccelerator):
 
 if __name__ == "__main__":
     package = read_package(sys.argv[1])
-    with serve(Board(package, SlowAccelerator(package)), sys.argv[2]):
+    with serve(Board(package, PlayedDmas(package, SlowAccelerator(package))), sys.argv[2]):
         print("ready", flush=True)
         time.sleep(600)

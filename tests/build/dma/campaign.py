@@ -8,27 +8,29 @@ from collections.abc import Callable
 
 import numpy as np
 
-from build.rtl.dmas import (
-    BAD,
-    BAD_HIGH,
-    BAD_LOW,
-    FRAMES,
-    IGNORED,
-    RESET,
-    STATUS,
-    Dma,
-)
+from build.rtl.dmas import Dma
 from build.simulation.system import Played, Script, Unit
 from deploy.board.registers import (
     ADDRESS_HIGH,
     ADDRESS_LOW,
+    BAD,
+    BAD_HIGH,
+    BAD_LOW,
     CONTROL,
+    DECERR,
     DONE,
+    FRAMES,
     IDLE,
+    IGNORED,
+    MISALIGNED,
+    RANGE,
     REPETITIONS,
+    RESET,
+    SLVERR,
     START,
+    STATUS,
 )
-from tests.build.dma.units import DECERR, LONG, MISALIGNED, RANGE, SLVERR, Transfer, room
+from tests.build.dma.units import LONG, Transfer, room
 
 Check = Callable[[Played], None]
 GIB4 = 1 << 32

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from build.rtl.dmas import CLOCKS, FOLDER, Dma, sources
+from build.rtl.dmas import FOLDER, Dma, sources
 from build.simulation.system import Script
-from deploy.board.registers import CONTROL, DONE, IDLE, READY, START
+from deploy.board.registers import CLOCKS, CONTROL, DONE, IDLE, READY, START
 from models.errors import BadInput
 from tests.build.dma.campaign import CASES, addresses, some
 from tests.build.dma.units import UNITS, Transfer, run

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from build.rtl.dmas import FRAMES, STATUS, Dma
+from build.rtl.dmas import Dma
 from build.simulation.system import Played, Script, Unit, play, system
 from build.simulation.verilate import build
-from deploy.board.registers import DONE
+from deploy.board.registers import DONE, FRAMES, STATUS
 
-BUSY, RESETTING, SLVERR, DECERR, RANGE, MISALIGNED = 1, 2, 4, 8, 16, 32
 LONG = 200_000  # clocks in which nothing moves
 
 
