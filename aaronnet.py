@@ -25,6 +25,7 @@ import build.cli_sim
 import deploy.cli
 import deploy.cli_classify
 import deploy.cli_demo
+import deploy.cli_deploy
 import deploy.cli_doctor
 import models.cli
 import training.cli
@@ -82,7 +83,7 @@ for command in (
     build.cli.boards,
     build.cli_sim.simulate,
     build.cli_sim.synth,
-    deploy.cli.deploy,
+    deploy.cli_deploy.deploy,
     deploy.cli_classify.classify,
 ):
     app.command()(command)

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.cli import DATA, Data, Json, checked_target
+from models.cli import Data, Json, checked_target
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -161,57 +161,6 @@ def expect(
     )
 
 
-def deploy(
-    package: PackageFolder,
-    data: Annotated[
-        Path | None, typer.Option(help=f"{DATA}; without one, the package's samples.")
-    ] = None,
-    frames: Count = None,
-    board: Annotated[
-        str | None, typer.Option(help="IP address of a PYNQ board; without it a virtual one.")
-    ] = None,
-    graph: Graph = False,
-    fast: Fast = False,
-    without_dmas: WithoutDmas = False,
-    address: Annotated[str, typer.Option(help="Loopback address of the virtual board.")] = LOOPBACK,
-    json: Json = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Write the report to this file (Markdown).", callback=checked_target),
-    ] = None,
-) -> None:
-    """Validate a package on a board, or on a virtual one that is started for it.
-
-    The driver runs in .venv-board (`make board-env`), with the unmodified pynq.
-    """
-    from deploy.board.data_file import open_frames
-    from deploy.board.package import read_package
-    from models.errors import BadInput
-    from models.files import check_apart
-
-    board_python()
-    kind = Kind(graph, fast, without_dmas)
-    if board is not None and (kind != Kind() or address != LOOPBACK):
-        raise BadInput(
-            "--graph, --fast, --without-dmas and --address are for a virtual board, not with "
-            "--board"
-        )
-    for path in (json, report):
-        check_apart(path, package, data)
-    # What the driver would refuse is refused before the simulator is built.
-    read = read_package(package)
-    if data is not None:
-        open_frames(data, len(read.classes), read.input.frame)
-    command: list[object] = ["deploy.board.validate", package.absolute()]
-    for option, value in (("--data", data), ("--json", json), ("--report", report)):
-        command += [] if value is None else [option, value.absolute()]
-    command += [] if frames is None else ["--frames", frames]
-    with ExitStack() as stack:
-        if board is None:
-            stack.enter_context(served(package, address, kind))
-        run_on_board(command, board or address)
-
-
 def board_python() -> Path:
     """Return the interpreter of .venv-board.
 
@@ -226,6 +175,12 @@ def board_python() -> Path:
     return python
 
 
+def board_environment(address: str) -> dict[str, str]:
+    """Return the environment of a program that uses the board at `address`."""
+    # Ours must be found whatever else is called `deploy` there.
+    return os.environ | {"PYTHONPATH": str(ROOT), "PYNQ_REMOTE_DEVICES": address}
+
+
 def run_on_board(command: list[object], address: str) -> None:
     """Run a module of `deploy.board` with the unmodified pynq; `address` is that of the board.
 
@@ -236,9 +191,7 @@ def run_on_board(command: list[object], address: str) -> None:
     from models.errors import CheckFailed
 
     words = [str(board_python()), "-m", *map(str, command)]
-    # Ours must be found whatever else is called `deploy` there.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYNQ_REMOTE_DEVICES": address}
-    code = subprocess.run(words, cwd=ROOT, env=environment).returncode
+    code = subprocess.run(words, cwd=ROOT, env=board_environment(address)).returncode
     if code < 0:
         raise CheckFailed(f"the driver was ended by signal {-code}")
     if code:

@@ -213,13 +213,20 @@ class Driver:
         """Yield the accelerator's raw outputs, int (n, outputs), batch by batch; see `classes`.
 
         Args:
-            blocks: frames as for `predict`, in blocks of any size.
+            blocks: frames as for `predict`, in blocks of any size. An empty one says that nothing
+                comes for now: what is on its way is then finished at once.
         """
         self.timing = Timing(source=self._source())
         begin = time.perf_counter()
         running: _Slot | None = None
         turn = 0
         for batch in self._batches(blocks):
+            if not len(batch):
+                if running is not None:
+                    self._wait(running)
+                    yield self._collect(running)
+                    running = None
+                continue
             slot = self._slots[turn]
             turn = 1 - turn
             self._fill(slot, batch)
@@ -259,7 +266,7 @@ class Driver:
     def _batches(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
             block = as_frames(block, self.package.input.frame)
-            for start in range(0, len(block), self.batch):
+            for start in range(0, len(block) or 1, self.batch):
                 yield block[start : start + self.batch]
 
     def _fill(self, slot: _Slot, frames: np.ndarray) -> None:

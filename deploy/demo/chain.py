@@ -21,7 +21,8 @@ from build.sparse.sparse_sim import simulate_sparse
 from build.style import Choice, choose
 from deploy.board.radioml import SNRS, data_label
 from deploy.board.records import read_json, to_json
-from deploy.cli import BOARD_PYTHON, ROOT, deploy
+from deploy.cli import BOARD_PYTHON, ROOT
+from deploy.cli_deploy import deploy
 from deploy.demo.demo_report import (
     DemoReport,
     Device,

@@ -151,7 +151,7 @@ def test_it_is_built_simulated_and_validated(kind, finn, tmp_path):
     from build.flow import build
     from build.simulation.against_network import simulate_build
     from deploy.board.package import read_package
-    from deploy.cli import deploy
+    from deploy.cli_deploy import deploy
 
     layers = KINDS.get(kind, branches)
     spelling = (1, *SMALL) if kind == "norm_in_front_of_rows" else None

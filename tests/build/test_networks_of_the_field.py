@@ -34,7 +34,7 @@ def test_they_reach_rtl_and_the_board_bit_by_bit(exported, tmp_path, name):
     from build.flow import build
     from build.simulation.against_network import simulate_build
     from build.stimuli import synthetic_frames
-    from deploy.cli import deploy
+    from deploy.cli_deploy import deploy
 
     report = build(exported / f"{name}.onnx", "ZCU104", tmp_path / "out", to="hdl").report
     assert report.hls_nodes == ()

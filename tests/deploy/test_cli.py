@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from deploy.board.driver import quantize
 from deploy.board.package import Package
-from deploy.cli import app, deploy
+from deploy.cli import app
+from deploy.cli_deploy import deploy
 from deploy.virtual_board.accelerator import GraphAccelerator
 from deploy.virtual_board.board import Board
 from deploy.virtual_board.overlay import write_overlay

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.board.errors import BadInput
 from deploy.board.package import Package, read_package
-from deploy.cli import deploy
+from deploy.cli_deploy import deploy
 from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator
 from deploy.virtual_board.choose import choose
 from deploy.virtual_board.played_dmas import PlayedDmas

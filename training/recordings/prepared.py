@@ -16,7 +16,8 @@ SAMPLES_A_SYMBOL = 8
 NORMALIZE = ("frame", "file", "none")
 _BATCH = 256  # frames
 _PIECE = 1 << 19  # samples of the recording that are read at a time, at most, but for one frame
-_SILENT = 1e-20  # power of a frame that has none
+SILENT = 1e-20
+"""Power of a frame that has none."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Prepared:
 
     def __iter__(self) -> Iterator[Block]:
         for starts, x, power in self._pieces():
-            kept = power > _SILENT
+            kept = power > SILENT
             if self._how.gate is not None:
                 kept &= power > self._strongest * 10 ** (-self._how.gate / 10)
             scaled = x * self._scale(x, power)[:, None].astype(np.float32)
@@ -161,16 +162,27 @@ class Prepared:
         if self._how.normalize == "none":
             return np.ones(len(x))
         if self._how.normalize == "file":
-            return np.full(len(x), 1 / np.sqrt(max(self._level, _SILENT)))
-        return 1 / np.sqrt(np.maximum(_variance(x, power), _SILENT))
+            return np.full(len(x), 1 / np.sqrt(max(self._level, SILENT)))
+        return to_unit_power(x, power)
 
     def _look(self) -> None:
         """Go through the frames once: how strong the strongest is, and all on average."""
-        total, strongest = 0.0, _SILENT
+        total, strongest = 0.0, SILENT
         for _, x, power in self._pieces():
             total += float(_variance(x, power).sum())
             strongest = max(strongest, float(power.max()))
         self._strongest, self._level = strongest, total / self.frames
+
+
+def to_unit_power(x: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Return float64 (N,): what brings each of frames (N, L) to unit power without its mean.
+
+    Args:
+        x: complex frames.
+        power: mean |x|^2 of each.
+    """
+    scale: np.ndarray = 1 / np.sqrt(np.maximum(_variance(x, power), SILENT))
+    return scale
 
 
 def _variance(x: np.ndarray, power: np.ndarray) -> np.ndarray:
