@@ -1,5 +1,7 @@
 """What a foreign graph may hold, asked before any work: one line says what stands in the way."""
 
+from fractions import Fraction
+
 from onnx import NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 
@@ -114,8 +116,13 @@ def _join_problem(model: ModelWrapper, node: NodeProto, streams: list[str]) -> s
             return f"its operand {name} is no integer times one step; quantize it (QuantIdentity)"
     steps = [grid.step for grid in grids if grid is not None]
     factors = common_factors(list(steps))
-    near = factors is not None and max(factors) <= SMALL
-    if near or (node.op_type == "Add" and decides_alike(model, node, steps[-1] / steps[0])):
+    if factors is not None and max(factors) <= SMALL:
+        return ""
+    if (
+        factors is not None
+        and node.op_type == "Add"
+        and decides_alike(model, node, Fraction(factors[-1], factors[0]))
+    ):
         return ""
     return (
         f"its branches have steps {' and '.join(f'{step:g}' for step in steps)}, which are to each "

@@ -36,7 +36,7 @@ ESTIMATE_STEPS = (
     "build.steps.search_folding.step_search_folding",
     "step_apply_folding_config",
     "step_minimize_bit_width",
-    "build.rtl.specialize.step_adapt_weights",
+    "build.rtl.specialize.step_adapt_types",
     "build.steps.branch_fifos.step_branch_fifos",
     "build.steps.burst_fifos.step_burst_fifos",
     "step_generate_estimate_reports",

@@ -15,8 +15,12 @@ from build.checks import LAYERS, PASSING, QUANTIZERS, integers_of, joins
 ROUNDING = 2.5e-7
 """Relative difference of two ratios of steps that float32 makes of equal ones."""
 
-LARGEST_FACTOR = 4095
-"""Of a branch's integers, to bring them to the step of another branch."""
+LARGEST_FACTOR = 1023
+"""Of a branch's integers, to bring them to the step of another branch.
+
+Two fractions of such numbers differ by more than twice `ROUNDING`: steps that streamlining has
+rounded otherwise are still to each other as the same two integers.
+"""
 
 
 @dataclass(frozen=True)

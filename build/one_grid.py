@@ -119,11 +119,18 @@ def _quantizers(
 
 
 def _multiply(model: ModelWrapper, node: NodeProto, factor: float) -> None:
-    """Put a multiplication in front of an addition's second operand."""
-    constant, output = model.make_new_valueinfo_name(), ""
-    model.set_initializer(constant, np.array(factor, np.float32))
-    output = model.make_new_valueinfo_name()
-    name = f"{node.name or node.output[0]}.step"
-    model.graph.node.append(helper.make_node("Mul", [node.input[1], constant], [output], name=name))
-    model.set_tensor_shape(output, model.get_tensor_shape(node.input[1]))
-    node.input[1] = output
+    """Put a multiplication in front of an addition's second operand.
+
+    It is one by twice the factor and one by a half: FINN removes what it takes for a multiplication
+    by one, from 0.99999 to 1.00001.
+    """
+    tensor = node.input[1]
+    for count, value in enumerate((2 * factor, 0.5)):
+        constant = model.make_new_valueinfo_name()
+        model.set_initializer(constant, np.array(value, np.float32))
+        output = model.make_new_valueinfo_name()
+        name = f"{node.name or node.output[0]}.step{count}"
+        model.graph.node.append(helper.make_node("Mul", [tensor, constant], [output], name=name))
+        model.set_tensor_shape(output, model.get_tensor_shape(node.input[1]))
+        tensor = output
+    node.input[1] = tensor

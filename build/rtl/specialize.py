@@ -5,11 +5,12 @@ from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
 from finn.util.basic import get_dsp_block
 from onnx import NodeProto, helper
-from qonnx.core.datatype import DataType
+from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.general import GiveUniqueNodeNames
+from qonnx.transformation.infer_datatypes import InferDataTypes
 
 from build.rtl.ops import RTL_DOMAIN, KernelOp
 from build.rtl.registry import KERNEL_OPS, register
@@ -18,6 +19,7 @@ register()
 
 ABSTRACT_DOMAIN = "finn.custom_op.fpgadataflow"
 HLS_DOMAIN = f"{ABSTRACT_DOMAIN}.hls"
+MVAUS = ("MVAU", "MVAU_rtl")
 
 
 class UseKernels(Transformation):
@@ -53,12 +55,13 @@ class UseKernels(Transformation):
         return model, False
 
 
-class AdaptMVAUWeights(Transformation):
-    """Widen weight types just enough for FINN's RTL MVAU.
+class AdaptWeights(Transformation):
+    """Widen weight types just enough for RTL.
 
-    It wants signed weights of two bits at least, and on DSP48E1 (7 series) a weight range without
-    the most negative value. Minimizing bit widths can leave [-16, 15], which a sixth bit makes
-    acceptable; otherwise FINN falls back to HLS.
+    FINN's MVAU wants signed weights of two bits at least, and on DSP48E1 (7 series) a weight range
+    without the most negative value. Minimizing bit widths can leave [-16, 15], which a sixth bit
+    makes acceptable. It also calls weights that are -1 throughout BIPOLAR, depthwise ones too;
+    beside activations of several bits they are integers. Otherwise FINN falls back to HLS.
     """
 
     def __init__(self, fpgapart: str) -> None:
@@ -69,24 +72,68 @@ class AdaptMVAUWeights(Transformation):
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
         """Set weight datatypes and ask for RTL."""
         for node in model.graph.node:
-            if node.op_type not in ("MVAU", "MVAU_rtl"):
+            if node.op_type not in (*MVAUS, "VVAU", "VVAU_rtl"):
                 continue
             op = getCustomOp(node)
             weights = model.get_initializer(node.input[1])
             datatype = op.get_input_datatype(1)
-            if weights is None or not datatype.is_integer() or datatype.name == "BIPOLAR":
+            if weights is None or not datatype.is_integer():
                 continue
-            bits = datatype.bitwidth() + (not datatype.signed())
-            bits = max(bits, 2)
-            if self.narrow and np.min(weights) == -(1 << (bits - 1)):
-                bits += 1
-            wider = DataType[f"INT{bits}"]
-            if wider != datatype and datatype.name != "TERNARY":
+            if datatype.name == "BIPOLAR":
+                if op.get_input_datatype(0).name == "BIPOLAR":
+                    continue
+                datatype = DataType["INT2"]
+            wider = self.wider(datatype, weights) if node.op_type in MVAUS else datatype
+            if wider != op.get_input_datatype(1):
                 op.set_nodeattr("weightDataType", wider.name)
                 model.set_tensor_datatype(node.input[1], wider)
             if node.op_type == "MVAU" and op.get_nodeattr("preferred_impl_style") == "":
                 op.set_nodeattr("preferred_impl_style", "rtl")
         return model, False
+
+    def wider(self, datatype: BaseDataType, weights: np.ndarray) -> BaseDataType:
+        """Return the type that FINN's MVAU takes for weights of a type."""
+        if datatype.name == "TERNARY":
+            return datatype
+        bits = max(datatype.bitwidth() + (not datatype.signed()), 2)
+        if self.narrow and np.min(weights) == -(1 << (bits - 1)):
+            bits += 1
+        return DataType[f"INT{bits}"]
+
+
+class WidenAccumulators(Transformation):
+    """Give every MVAU an accumulator that holds any product of its types.
+
+    FINN's RTL stops the simulation on a narrower one ("too narrow for a 16-bit product", mvu.sv),
+    while minimizing bit widths looks at the weights that are there: a few small or positive ones
+    need less.
+    """
+
+    def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
+        """Set the types of accumulators, of what leaves a layer without thresholds, and behind."""
+        changed = False
+        for node in model.graph.node:
+            if node.op_type not in MVAUS:
+                continue
+            op = getCustomOp(node)
+            activations, weights = op.get_input_datatype(0), op.get_input_datatype(1)
+            if "BIPOLAR" in (activations.name, weights.name) or not activations.is_integer():
+                continue
+            least = weights.bitwidth() + activations.bitwidth() - activations.signed()
+            accumulator = DataType[op.get_nodeattr("accDataType")]
+            kinds = [accumulator]
+            if op.get_nodeattr("noActivation"):
+                kinds.append(op.get_output_datatype())
+            if min(kind.bitwidth() for kind in kinds) >= least:
+                continue
+            if not model.find_direct_successors(node):
+                least = -(-least // 8) * 8  # as FINN has what leaves the accelerator
+            sign = "INT" if accumulator.signed() else "UINT"
+            op.set_nodeattr("accDataType", f"{sign}{max(least, accumulator.bitwidth())}")
+            if op.get_nodeattr("noActivation"):
+                op.set_nodeattr("outputDataType", op.get_nodeattr("accDataType"))
+            changed = True
+        return (model.transform(InferDataTypes()) if changed else model), False
 
 
 class SpecializeForRTL(Transformation):
@@ -98,8 +145,8 @@ class SpecializeForRTL(Transformation):
         self.fpgapart = fpgapart
 
     def apply(self, model: ModelWrapper) -> tuple[ModelWrapper, bool]:
-        """Adapt the MVAUs, use our kernels, and leave the rest to FINN."""
-        model = model.transform(AdaptMVAUWeights(self.fpgapart))
+        """Adapt the weights, use our kernels, and leave the rest to FINN."""
+        model = model.transform(AdaptWeights(self.fpgapart))
         model = model.transform(UseKernels())
         model = model.transform(SpecializeLayers(self.fpgapart))
         return model, False
@@ -110,9 +157,10 @@ def step_specialize_for_rtl(model: ModelWrapper, cfg: DataflowBuildConfig) -> Mo
     return model.transform(SpecializeForRTL(cfg._resolve_fpga_part()))
 
 
-def step_adapt_weights(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
-    """Builder step after FINN's step_minimize_bit_width, which narrows weight types again."""
-    return model.transform(AdaptMVAUWeights(cfg._resolve_fpga_part()))
+def step_adapt_types(model: ModelWrapper, cfg: DataflowBuildConfig) -> ModelWrapper:
+    """Builder step after FINN's step_minimize_bit_width, which narrows types again."""
+    model = model.transform(AdaptWeights(cfg._resolve_fpga_part()))
+    return model.transform(WidenAccumulators())
 
 
 def hls_nodes(model: ModelWrapper) -> dict[str, str]:

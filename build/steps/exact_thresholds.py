@@ -20,6 +20,7 @@ from build.layout import graph_after
 from build.levels import is_activation, levels_of, range_of
 from build.steps.branches import channels_last_joins, scales_past_joins
 from build.structure import in_order
+from models.errors import CheckFailed
 
 SOURCE = "step_integer_input"
 """The exported model with integer input, as the builder saves it after our first step."""
@@ -47,13 +48,16 @@ class _Rewrite(Transformation):
         """Rewrite in place.
 
         Raises:
-            ValueError: a threshold was off by more than rounding: the graphs do not correspond.
+            CheckFailed: a threshold was off by more than rounding: the graphs do not correspond.
         """
         for node, quantizer in _pairs(model, self.source):
             thresholds = model.get_initializer(node.input[1])
             better, tolerance = self.better(quantizer, thresholds)
             if np.any(np.abs(better - thresholds) > tolerance):
-                raise ValueError(f"{node.output[0]} does not correspond to {quantizer.name}")
+                raise CheckFailed(
+                    f"streamlining has made thresholds of {quantizer.name} that are not its own "
+                    f"({node.output[0]}); this is a fault of AaronNet's: please report the network"
+                )
             if not model.get_tensor_datatype(node.input[0]).signed():
                 # Reached by every unsigned number; FINN compares those with unsigned ones only.
                 better = np.maximum(better, 0)
@@ -87,12 +91,15 @@ def _pairs(model: ModelWrapper, source: ModelWrapper) -> list[tuple[NodeProto, N
     """Return the thresholding nodes of a graph with the quantizers that they came from.
 
     Raises:
-        ValueError: their numbers differ.
+        CheckFailed: their numbers differ.
     """
     quantizers = [node for node in in_order(source) if is_activation(source, node)]
     nodes = [node for node in in_order(model) if node.op_type == "MultiThreshold"]
     if len(nodes) != len(quantizers):
-        raise ValueError(f"{len(quantizers)} quantizers have become {len(nodes)} thresholdings")
+        raise CheckFailed(
+            f"streamlining has made {len(nodes)} thresholdings of {len(quantizers)} quantizers; "
+            "this is a fault of AaronNet's: please report the network"
+        )
     return list(zip(nodes, quantizers, strict=True))
 
 

@@ -226,10 +226,8 @@ def test_small_networks_with_branches_reach_rtl_bit_by_bit(tmp_path, name):
         assert simulate_build(opened, frames[:8], stall=stall, fast=True).mismatches == 0
 
 
-def test_steps_that_share_one_only_by_large_factors_are_left_at_it():
-    """It was rewritten again and again, always to what it was."""
-    from build.grid import common_factors, grid_of
-    from build.one_grid import SMALL, BranchesOnOneGrid
+def addition(left: float, right: float, behind: float, bits: int) -> ModelWrapper:
+    """Two quantizers of four bits, their sum, and its quantizer."""
 
     def quantizer(given: str, made: str, step: str, bits: str):
         return helper.make_node(
@@ -241,15 +239,40 @@ def test_steps_that_share_one_only_by_large_factors_are_left_at_it():
         quantizer("x", "a", "left", "four"),
         quantizer("x", "b", "right", "four"),
         helper.make_node("Add", ["a", "b"], ["sum"], name="sum"),
-        quantizer("sum", "y", "fine", "eight"),
+        quantizer("sum", "y", "fine", "many"),
     ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2, 4)) for name in "xy"]
     model = ModelWrapper(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:])))
-    steps = {"left": 1.0, "right": 0.8067, "fine": 0.0731, "zero": 0.0, "four": 4.0, "eight": 8.0}
+    steps = {"left": left, "right": right, "fine": behind, "zero": 0.0, "four": 4.0, "many": bits}
     for name, value in steps.items():
         model.set_initializer(name, np.array(value, np.float32))
-    model, changed = BranchesOnOneGrid().apply(model.transform(InferShapes()))
+    return model.transform(InferShapes())
+
+
+def test_steps_that_share_one_only_by_large_factors_are_left_at_it():
+    """It was rewritten again and again, always to what it was."""
+    from build.grid import common_factors, grid_of
+    from build.one_grid import SMALL, BranchesOnOneGrid
+
+    model, changed = BranchesOnOneGrid().apply(addition(1.0, 0.8067, 0.0731, 8))
     (added,) = model.get_nodes_by_op_type("Add")
     factors = common_factors([grid_of(model, name).step for name in added.input])
     assert changed and factors == [269, 217] and max(factors) > SMALL
     assert not BranchesOnOneGrid().apply(model)[1]
+
+
+def test_a_step_changed_by_a_millionth_outlasts_the_removal_of_identities():
+    """FINN removes multiplications by 0.99999 to 1.00001: the steps were those of before again."""
+    from qonnx.transformation.remove import RemoveIdentityOps
+
+    from build.grid import common_factors, grid_of
+    from build.one_grid import BranchesOnOneGrid, decides_alike
+
+    model = addition(0.12725744, 0.24043147, 0.29278442, 6)
+    (added,) = model.get_nodes_by_op_type("Add")
+    assert common_factors([grid_of(model, name).step for name in added.input]) is None
+    model = model.transform(BranchesOnOneGrid()).transform(RemoveIdentityOps())
+    (added,) = model.get_nodes_by_op_type("Add")
+    left, right = (grid_of(model, name).step for name in added.input)
+    assert common_factors([left, right]) == [244, 461]
+    assert abs(right / 0.24043147 - 1) < 1e-5 and decides_alike(model, added, right / left)

@@ -93,7 +93,7 @@ def test_nodes_beyond_a_kernel_stay_hls_and_say_why():
     [(ZCU104, -8, "INT4"), (PYNQ_Z2, -8, "INT5"), (PYNQ_Z2, -7, "INT4"), (ZCU104, 0, "INT5")],
 )
 def test_mvau_weights_are_widened_only_where_rtl_needs_it(part, low, expected):
-    from build.rtl.specialize import AdaptMVAUWeights
+    from build.rtl.specialize import AdaptWeights
 
     model = small_network()
     node = next(n for n in model.graph.node if n.op_type == "MVAU")
@@ -103,10 +103,62 @@ def test_mvau_weights_are_widened_only_where_rtl_needs_it(part, low, expected):
     datatype = "INT4" if low < 0 else "UINT4"
     getCustomOp(node).set_nodeattr("weightDataType", datatype)
     model.set_tensor_datatype(node.input[1], DataType[datatype])
-    model = model.transform(AdaptMVAUWeights(part))
+    model = model.transform(AdaptWeights(part))
     node = next(n for n in model.graph.node if n.op_type == "MVAU")
     assert getCustomOp(node).get_nodeattr("weightDataType") == expected
     assert model.get_tensor_datatype(node.input[1]).name == expected
+
+
+@pytest.mark.parametrize("kind", ["MVAU", "VVAU"])
+def test_weights_of_minus_one_alone_are_integers(kind):
+    from build.execute import trace
+    from build.rtl.specialize import SpecializeForRTL, hls_nodes
+
+    model = small_network()
+    node = next(n for n in model.graph.node if n.op_type == kind)
+    model.set_initializer(node.input[1], -np.ones_like(model.get_initializer(node.input[1])))
+    *_, (_, wanted) = trace(model, frames(3))
+    # As FINN's minimizing of bit widths has it.
+    getCustomOp(node).set_nodeattr("weightDataType", "BIPOLAR")
+    model.set_tensor_datatype(node.input[1], DataType["BIPOLAR"])
+    model = model.transform(SpecializeForRTL(ZCU104))
+    assert hls_nodes(model) == {}
+    node = next(n for n in model.graph.node if n.op_type == f"{kind}_rtl")
+    assert getCustomOp(node).get_nodeattr("weightDataType") == "INT2"
+    assert model.get_tensor_datatype(node.input[1]).name == "INT2"
+    *_, (_, found) = trace(model, frames(3))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_accumulators_hold_any_product_of_their_types():
+    from finn.transformation.fpgadataflow.minimize_accumulator_width import (
+        MinimizeAccumulatorWidth,
+    )
+    from qonnx.transformation.infer_datatypes import InferDataTypes
+
+    from build.execute import trace
+    from build.rtl.specialize import SpecializeForRTL, WidenAccumulators
+
+    model = small_network().transform(SpecializeForRTL(ZCU104))
+    node = next(n for n in model.graph.node if n.op_type == "MVAU_rtl")
+    # FINN's minimizing leaves an accumulator of few bits for weights that are small.
+    weights = np.zeros_like(model.get_initializer(node.input[1]))
+    weights[0] = 1
+    model.set_initializer(node.input[1], weights)
+    model = model.transform(MinimizeAccumulatorWidth()).transform(InferDataTypes())
+    wanted = list(trace(model, frames(3)))
+    model = model.transform(WidenAccumulators())
+    for node in model.graph.node:
+        if node.op_type == "MVAU_rtl":
+            op = getCustomOp(node)
+            activations, kind = op.get_input_datatype(0), op.get_input_datatype(1)
+            least = kind.bitwidth() + activations.bitwidth() - activations.signed()
+            assert op.get_output_datatype().bitwidth() >= least
+            assert model.get_tensor_datatype(node.output[0]) == op.get_output_datatype()
+            (behind,) = model.find_direct_successors(node)
+            assert getCustomOp(behind).get_input_datatype(0) == op.get_output_datatype()
+    for before, after in zip(wanted, trace(model, frames(3)), strict=True):
+        np.testing.assert_array_equal(before[1], after[1])
 
 
 def test_depthwise_memory_has_the_weight_of_every_channel_and_tap(tmp_path):

@@ -12,7 +12,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.util.basic import qonnx_make_model
 
 from build.layout import graph_after
-from models.errors import BadInput
+from models.errors import BadInput, CheckFailed
 from models.export import to_qonnx
 from tests.build.small_aaronnet import frames_for, small_checkpoint
 
@@ -218,7 +218,7 @@ def test_exact_thresholds_refuse_another_network(built):
     model = built_graph(built, "step_streamline_exactly")
     node = model.get_nodes_by_op_type("MultiThreshold")[3]
     model.set_initializer(node.input[1], model.get_initializer(node.input[1]) + 7)
-    with pytest.raises(ValueError, match="does not correspond"):
+    with pytest.raises(CheckFailed, match="that are not its own"):
         model.transform(ExactThresholds(source))
 
 
