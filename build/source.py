@@ -36,7 +36,7 @@ class Source:
 
     A foreign network, be it a file or the checkpoint of a class of the user's, is also there as it
     was given: `original`; `shared` names the tensors that it and `model` have in common, and the
-    step of the integers that they are in `model`.
+    step of the integers that they are in `model`. `class_names`: of its outputs, if anybody said.
     """
 
     model: ModelWrapper
@@ -44,6 +44,7 @@ class Source:
     name: str
     original: ModelWrapper | None = None
     shared: dict[str, float] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     @property
     def network(self) -> torch.nn.Module | None:
@@ -55,7 +56,8 @@ class Source:
     @property
     def task(self) -> Task:
         """What it classifies."""
-        return task_of(self.model)
+        task, names = task_of(self.model), self.class_names
+        return replace(task, names=names) if len(names) == task.classes else task
 
 
 def task_of(model: ModelWrapper) -> Task:
@@ -91,12 +93,14 @@ def open_source(
         model = load_onnx(given)
         metadata = read_metadata(model)
         ours = bool(metadata) and metadata.get("config", {}).get("family") != ForeignConfig.family
-        return _foreign(model, Path(given).stem, str(given), integers and not ours, ours)
+        made = _foreign(model, Path(given).stem, str(given), integers and not ours, ours)
+        return replace(made, class_names=metadata.get("class_names", ()))
     opened = given if isinstance(given, Checkpoint) else checkpoints.load(given, trust=trust)
+    names = tuple(opened.info.get("class_names", ()))
     if isinstance(opened.config, ForeignConfig):
         file = opened.config.name if isinstance(given, Checkpoint) else str(given)
         made = _foreign(to_qonnx(opened), opened.config.name, file, integers)
-        return replace(made, checkpoint=opened)
+        return replace(made, checkpoint=opened, class_names=names)
     if not opened.config.hardware_form:
         what = opened.config.name if isinstance(given, Checkpoint) else given
         raise BadInput(
@@ -106,7 +110,7 @@ def open_source(
     model = to_qonnx(opened)
     if opened.config.family == "bacalhaunet":  # the others are in the flow's spelling as they are
         model = canonical(model)
-    return Source(model, opened, opened.config.name)
+    return Source(model, opened, opened.config.name, class_names=names)
 
 
 def _foreign(

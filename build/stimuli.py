@@ -25,6 +25,7 @@ class Task:
 
     Attributes:
         low, high: the range of its input's quantizer.
+        names: of the classes, if they are known and not RadioML 2018.01A's.
     """
 
     channels: int
@@ -32,6 +33,7 @@ class Task:
     classes: int
     low: float
     high: float
+    names: tuple[str, ...] = ()
 
     @property
     def radioml(self) -> bool:
@@ -47,7 +49,7 @@ class Task:
         """The names of its classes, in the order of the indices."""
         from deploy.board.radioml import Layout
 
-        return list(Layout(self.length, self.channels, self.classes).class_names)
+        return list(Layout(self.length, self.channels, self.classes, self.names).class_names)
 
 
 def frames_to_verify(given: np.ndarray | str | Path | None, task: Task) -> np.ndarray:

@@ -55,7 +55,12 @@ def classify(
     channels: Annotated[
         int | None, typer.Option(min=1, help="As --auto, for so many signals at most.")
     ] = None,
-    normalize: Annotated[str, typer.Option(help="To unit power: frame, file, or none.")] = "frame",
+    normalize: Annotated[
+        str | None,
+        typer.Option(
+            help="To unit power: frame, file, or none; default: frame, a data set's none."
+        ),
+    ] = None,
     step: Annotated[
         int | None, typer.Option(help="Samples from frame to frame; default: its length.")
     ] = None,
@@ -127,6 +132,7 @@ def classify(
     for number, path in enumerate(targets):
         check_apart(path, recording, package, *targets[:number])
     opened = open_recording(recording, type_, rate)
+    normalize = normalize or ("none" if opened.scaled else "frame")
     how = Preparation(shift, symbol_rate, decimate, normalize, step, gate)
     if package is None:
         loaded = checkpoints.load(network, trust=Trust(trust, code))
@@ -224,18 +230,13 @@ Asked = tuple[str, str, "Callable[[Prepared, Any], list[Row]]"]
 
 
 def _network(checkpoint: Any, device: str, threshold: float, temperature: float | None) -> Asked:
-    from deploy.board.radioml import Layout
-    from models.foreign import frame_of_config
     from training.recordings.rows import classify as ask
-
-    channels, length, classes = frame_of_config(checkpoint.config)
-    names = Layout(length, channels, classes).class_names
 
     def run(prepared: "Prepared", progress: Any) -> "list[Row]":
         rows = ask(
             checkpoint,
             prepared,
-            names,
+            checkpoint.class_names,
             threshold=threshold,
             temperature=temperature,
             device=device,

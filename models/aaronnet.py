@@ -9,16 +9,20 @@ from brevitas.nn import QuantConv1d, QuantLinear, QuantReLU
 from brevitas.quant import Int32Bias
 from torch import nn
 
-from models.config import FRAME_CHANNELS, NUM_CLASSES, NetConfig
+from models.config import FRAME_CHANNELS, NetConfig
 from models.quantizers import Place, input_quantizer
 
 KERNELS = (32, 26, 18)  # samples; all three are centred on the same instants
 STRIDE = 4
-POSITIONS = 8  # left after stride 4 and five poolings by 2: 1024 -> 257 -> 128 -> ... -> 8
+
+
+def positions(length: int) -> int:
+    """Return what stride 4 and five poolings by 2 leave of a frame: 1024 -> 257 -> 128 ... -> 8."""
+    return (length // STRIDE + 1) >> 5
 
 
 class Branch(nn.Sequential):
-    """One scale of the MSC: strided convolution, then a 1x1: (N, 2, 1024) -> (N, F/3, 257)."""
+    """One scale of the MSC: strided convolution, then a 1x1: (N, 2, L) -> (N, F/3, L/4 + 1)."""
 
     def __init__(self, filters: int, kernel: int, at: Place):
         super().__init__(
@@ -48,7 +52,7 @@ class MultiScaleConv(nn.Module):
         self.branch3 = Branch(filters, KERNELS[2], at.inside("branch3"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (N, 2, 1024) to (N, F, 257)."""
+        """Map (N, 2, L) to (N, F, L/4 + 1)."""
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x)], dim=1)
 
 
@@ -80,7 +84,7 @@ class SeparableBlock(nn.Module):
 
 
 def classifier(inputs: int, at: Place) -> nn.Sequential:
-    """Return the three dense layers, (N, inputs) -> (N, 24)."""
+    """Return the three dense layers, (N, inputs) -> (N, classes)."""
     dense = at.config.dense
     return nn.Sequential(
         QuantLinear(inputs, dense, bias=True, **at.weights(0)),
@@ -91,12 +95,14 @@ def classifier(inputs: int, at: Place) -> nn.Sequential:
         # The last layer's bias is an integer in units of (activation step x weight step), so it
         # has to know the activation's step. Classes are compared: they have one weight step.
         QuantReLU(bit_width=at.relu(5), return_quant_tensor=True),
-        QuantLinear(dense, NUM_CLASSES, bias=True, bias_quant=Int32Bias, **at.weights(6, "tensor")),
+        QuantLinear(
+            *(dense, at.config.classes), bias=True, bias_quant=Int32Bias, **at.weights(6, "tensor")
+        ),
     )
 
 
 class AaronNet(nn.Module):
-    """Frames (N, 2, 1024) in units of the recipe's scale -> class scores (N, 24)."""
+    """Frames (N, 2, L) in units of the recipe's scale -> class scores (N, classes)."""
 
     def __init__(self, config: NetConfig):
         super().__init__()
@@ -109,9 +115,9 @@ class AaronNet(nn.Module):
             *(SeparableBlock(*width, at.inside("feats").inside(index)) for index, width in widths)
         )
         # The same as a global max pool for our frames; the adaptive one has no ONNX translation.
-        self.pool = nn.Sequential(nn.MaxPool1d(POSITIONS), nn.Flatten())
+        self.pool = nn.Sequential(nn.MaxPool1d(positions(config.length)), nn.Flatten())
         self.classifier = classifier(config.filters[-1], at.inside("classifier"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the class scores (N, 24) of frames (N, 2, 1024)."""
+        """Return the class scores (N, classes) of frames (N, 2, L)."""
         return self.classifier(self.pool(self.feats(self.expand(self.quantize(x)))))

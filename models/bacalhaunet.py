@@ -13,7 +13,7 @@ from brevitas.nn import QuantConv1d, QuantLinear, QuantReLU
 from brevitas.quant import Int32Bias
 from torch import nn
 
-from models.config import FRAME_CHANNELS, NUM_CLASSES, NetConfig
+from models.config import FRAME_CHANNELS, NetConfig
 from models.quantizers import Place, input_quantizer
 
 KERNELS = (27, 21, 15, 9, 9)
@@ -64,7 +64,7 @@ class Mean(nn.Module):
 
 
 class BacalhauNet(nn.Sequential):
-    """Frames (N, 2, 1024) -> class scores (N, 24), every activation quantized."""
+    """Frames (N, 2, L) -> class scores (N, classes), every activation quantized."""
 
     def __init__(self, config: NetConfig):
         at = Place(config)
@@ -87,7 +87,7 @@ class BacalhauNet(nn.Sequential):
                 pooled=QuantReLU(bit_width=at.relu("pooled"), return_quant_tensor=True),
                 classifier=QuantLinear(
                     inputs,
-                    NUM_CLASSES,
+                    config.classes,
                     bias=True,
                     bias_quant=Int32Bias,
                     **at.weights("classifier", "tensor"),

@@ -25,12 +25,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from deploy.board.radioml import Layout
 from models.aaronnet import KERNELS
 from models.config import CONFIGS, NetConfig
 from models.console import printable
 from models.errors import BadInput
 from models.files import atomic, existing_file, sha256
-from models.foreign import Config, ForeignConfig, ours, read_config
+from models.foreign import Config, ForeignConfig, frame_of_config, ours, read_config
 from models.networks import build_network
 from models.schema import STATE, check, check_content, check_state
 from models.user_code import Trust, admit
@@ -62,6 +63,13 @@ class Checkpoint:
     def data_label(self) -> str:
         """What the network was trained on, for every place that shows its results."""
         return self.info.get("data_label", UNKNOWN_DATA)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the network's outputs, as the data had them that it was trained on."""
+        channels, length, classes = frame_of_config(self.config)
+        names = tuple(self.info.get("class_names", ()))
+        return Layout(length, channels, classes, names).class_names
 
 
 def save(path: str | Path, network: nn.Module, config: Config, info: dict[str, Any]) -> None:
@@ -139,6 +147,9 @@ def load(
         check_content(content, what)
         state, info = content["state_dict"], dict(content["info"])
         own = read_config(content["config"], what)
+        names = info.get("class_names")
+        if names and len(names) != frame_of_config(own)[2]:
+            raise BadInput(f"{what} names {len(names)} classes and has {frame_of_config(own)[2]}")
     else:
         check(STATE, dict(content), what)
         state, info, own = content, {}, infer_config(content, path)

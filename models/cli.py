@@ -211,6 +211,7 @@ def cost(
     rows.append(["compression", f"{counted.compression:.2f}x" if counted.compression else "-"])
     rows.append(["trained on", data_label])
     rows += [["warning", warning] for warning in counted.warnings]
+    rows += [["note", counted.note]] if counted.note else []
     print_table(f"{name}: official inference cost (VGG10 w8a8 = 1)", ("fact", "value"), rows)
 
 
@@ -233,7 +234,7 @@ def export(
     trust: TrustRemembered = False,
     code: Code = None,
 ) -> None:
-    """Write a checkpoint as a static QONNX file, for input (1, 2, 1024) if it is one of ours."""
+    """Write a checkpoint as a static QONNX file, for input (1, 2, L) if it is one of ours."""
     from models import export as exporter
     from models.console import print_table
     from models.files import write_json

@@ -17,10 +17,12 @@ Steps = Literal["largest", "learned"]
 BLOCKS: dict[str, int] = {"aaronnet": 6, "vgg10": 7, "bacalhaunet": 5}  # length of `filters`
 
 FRAME_CHANNELS = 2  # I and Q
-FRAME_LENGTH = 1024  # samples
+FRAME_LENGTH = 1024  # samples, of RadioML 2018.01A
 NUM_CLASSES = 24
 
-OPTIONAL = {"layer_bits", "weight_scale", "weight_steps", "narrow"}
+LENGTHS = (128, 1 << 16)  # samples: VGG10's seven poolings leave one of 128
+MOST_CLASSES = 4096
+OPTIONAL = {"layer_bits", "weight_scale", "weight_steps", "narrow", "length", "classes"}
 NAME = re.compile(r"[A-Za-z0-9][\w+.-]{0,63}", re.ASCII)
 WIDEST = 1024  # channels; the widest network of ours has 129
 
@@ -50,6 +52,8 @@ class NetConfig:
             last layer, whose outputs are compared with one another).
         weight_steps: the largest weight is the last level, as published, or steps are learned.
         narrow: weights have as many negative levels as positive ones, as published.
+        length: samples of a frame.
+        classes: how many it tells apart.
     """
 
     name: str
@@ -64,6 +68,8 @@ class NetConfig:
     weight_scale: Scale = "tensor"
     weight_steps: Steps = "largest"
     narrow: bool = True
+    length: int = FRAME_LENGTH
+    classes: int = NUM_CLASSES
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -109,6 +115,12 @@ class NetConfig:
             raise BadInput(f"{self.name}: narrow is true or false, not {self.narrow!r}")
         if not self.narrow and self.weight_steps == "largest":
             raise BadInput(f"{self.name}: weights that are not narrow need learned steps")
+        for what, number, (least, most) in (
+            ("samples a frame", self.length, LENGTHS),
+            ("classes", self.classes, (2, MOST_CLASSES)),
+        ):
+            if not _whole(number) or not least <= number <= most:
+                raise BadInput(f"{self.name} takes {least} to {most} {what}, not {number!r}")
 
     @property
     def hardware_form(self) -> bool:

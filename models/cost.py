@@ -6,6 +6,7 @@ Every multiply-accumulate counts input bits x weight bits (32 for floating point
 bits; exact zeros are free. Rules: ITU-ML5G-PS-007, `qonnx.util.inference_cost`; docs/cost.md.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,10 +14,11 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.inference_cost import inference_cost as qonnx_inference_cost
 
+from deploy.board.radioml import Layout
 from deploy.board.records import to_json
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
-from models.export import first_line, to_qonnx
+from models.export import first_line, frame_of, to_qonnx
 
 # The VGG10 baseline with 8-bit weights and activations (problem statement of ITU-ML5G-PS-007).
 BASELINE_BIT_OPS = 807_699_904
@@ -71,6 +73,7 @@ class Cost:
     Attributes:
         layers: in the graph's order.
         warnings: what makes the count doubtful, in one line each.
+        note: what the score is defined on, where the network takes other frames or classes.
     """
 
     score: float
@@ -80,6 +83,7 @@ class Cost:
     nonzero_weights: int
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...]
+    note: str
 
     DERIVED: ClassVar = ("compression", "unsupported")
 
@@ -124,7 +128,8 @@ def inference_cost(network: Checkpoint | ModelWrapper, name: str = "the model") 
         for node, cost in counted["node_cost"].items()
     )
     warnings = _warnings(model, counted["node_cost"])
-    return Cost(layers=layers, warnings=warnings, **_counts(counted["total_cost"]))
+    note = _note(model)
+    return Cost(layers=layers, warnings=warnings, note=note, **_counts(counted["total_cost"]))
 
 
 def _uncounted(model: ModelWrapper) -> str:
@@ -157,6 +162,18 @@ def _warnings(model: ModelWrapper, costs: dict[str, dict[str, Any]]) -> tuple[st
             "none of them stands where the official counter sees it",
         )
     return ()
+
+
+def _note(model: ModelWrapper) -> str:
+    """Return what the score is defined on, unless that is what the graph takes and tells apart."""
+    try:
+        channels, samples = frame_of(model)
+    except ValueError:
+        return ""
+    classes = math.prod(model.get_tensor_shape(model.graph.output[0].name) or (0,))
+    if (found := Layout(samples, channels, classes)) == Layout():
+        return ""
+    return f"the score is defined on RadioML 2018.01A ({Layout()}); this is for {found}"
 
 
 def _counts(cost: dict[str, Any]) -> dict[str, Any]:

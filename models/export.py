@@ -17,6 +17,7 @@ import torch
 from brevitas.export import export_qonnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
+from pydantic import TypeAdapter
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
@@ -33,6 +34,7 @@ from models.config import FRAME_CHANNELS, FRAME_LENGTH
 from models.errors import BadInput
 from models.files import atomic, existing_file
 from models.foreign import Config, ForeignConfig, read_config, without_place
+from models.schema import Label
 from models.seal import break_seal, check_values, seal
 from models.vintage import MODERNISE
 
@@ -40,6 +42,7 @@ OPSET = 18  # what the flow and the cost are tested with
 INPUT_SHAPE = (1, FRAME_CHANNELS, FRAME_LENGTH)
 METADATA = "aaronnet."  # prefix of our entries in the model's properties
 MOST_BITS = 64
+_NAMES = TypeAdapter(tuple[Label, ...])
 
 
 class NameNodesByModule(Transformation):
@@ -108,12 +111,13 @@ class CentreWeights(Transformation):
 
 
 def export(checkpoint: Checkpoint, path: str | Path) -> str:
-    """Write `checkpoint` as a static QONNX file with input (1, 2, 1024) and output (1, 24).
+    """Write `checkpoint` as a static QONNX file with input (1, 2, L) and output (1, classes).
 
     A class of the user's has the input that it takes, and the output that it gives.
 
     The model's properties carry `aaronnet.config`, `aaronnet.checkpoint_sha256` and
-    `aaronnet.data_label`; `read_metadata` gives them back.
+    `aaronnet.data_label`, and `aaronnet.class_names` where they are not RadioML 2018.01A's;
+    `read_metadata` gives them back.
 
     Returns:
         The file's SHA-256.
@@ -160,6 +164,8 @@ def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
         "checkpoint_sha256": checkpoint.info.get("sha256", ""),
         "data_label": checkpoint.data_label,
     }
+    if names := checkpoint.info.get("class_names"):
+        entries["class_names"] = json.dumps(names)
     onnx.helper.set_model_props(
         model.model, {METADATA + key: value for key, value in entries.items()}
     )
@@ -167,7 +173,9 @@ def to_qonnx(checkpoint: Checkpoint) -> ModelWrapper:
 
 
 def _input_shape(config: Config) -> tuple[int, ...]:
-    return (1, *config.spelling) if isinstance(config, ForeignConfig) else INPUT_SHAPE
+    if isinstance(config, ForeignConfig):
+        return 1, *config.spelling
+    return 1, FRAME_CHANNELS, config.length
 
 
 def read_metadata(model: ModelWrapper) -> dict[str, Any]:
@@ -187,6 +195,11 @@ def read_metadata(model: ModelWrapper) -> dict[str, Any]:
         except ValueError as error:
             raise BadInput(f"the model's {METADATA}config is no JSON: {error}") from error
         read_config(entries["config"], f"the model's {METADATA}config")
+    if "class_names" in entries:
+        try:
+            entries["class_names"] = _NAMES.validate_json(entries["class_names"])
+        except ValueError as error:
+            raise BadInput(f"the model's {METADATA}class_names are no names") from error
     return entries
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from brevitas.quant_tensor import QuantTensor
 from torch import Tensor, nn
 
-from models.config import FRAME_CHANNELS, FRAME_LENGTH, NAME, NUM_CLASSES, NetConfig
+from models.config import FRAME_CHANNELS, NAME, NetConfig
 from models.errors import BadInput
 from models.user_code import Origin, class_of, made
 
@@ -172,7 +172,7 @@ def frame_of_config(config: Config) -> tuple[int, int, int]:
     """Return channels and samples of the frames that a network takes, and how many classes."""
     if isinstance(config, ForeignConfig):
         return config.channels, config.length, config.classes
-    return FRAME_CHANNELS, FRAME_LENGTH, NUM_CLASSES
+    return FRAME_CHANNELS, config.length, config.classes
 
 
 def build_foreign(config: ForeignConfig) -> nn.Module:

@@ -20,7 +20,7 @@ import torch
 from brevitas.nn import QuantConv1d, QuantIdentity, QuantReLU
 from torch import Tensor, nn
 
-from models.aaronnet import KERNELS, POSITIONS, STRIDE, classifier, separable
+from models.aaronnet import KERNELS, STRIDE, classifier, positions, separable
 from models.config import FRAME_CHANNELS, NetConfig
 from models.quantizers import Place, input_quantizer
 
@@ -69,7 +69,7 @@ def centred(kernel: int) -> slice:
 
 
 class HardwareAaronNet(nn.Module):
-    """Frames (N, 2, 1024) -> class scores (N, 24), every activation quantized.
+    """Frames (N, 2, L) -> class scores (N, classes), every activation quantized.
 
     Args:
         config: its `block_bits` must be set.
@@ -100,8 +100,8 @@ class HardwareAaronNet(nn.Module):
             QuantIdentity(bit_width=expand.block(5)),
         )
         widths = list(zip(config.filters, config.filters[1:], strict=False))
-        # The last block pools by 2, then everything that is left is pooled: one pooling by 16.
-        pools = [2] * (len(widths) - 1) + [2 * POSITIONS]
+        # The last block pools by 2, then all that is left is pooled: one pooling, by 16 of 1024.
+        pools = [2] * (len(widths) - 1) + [2 * positions(config.length)]
         self.feats = nn.Sequential(
             *(
                 HardwareBlock(*width, pool, at.inside("feats").inside(index))
@@ -112,7 +112,7 @@ class HardwareAaronNet(nn.Module):
         self.classifier = nn.Sequential(nn.Flatten(), dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class scores (N, 24) of frames (N, 2, 1024)."""
+        """Return the class scores (N, classes) of frames (N, 2, L)."""
         return self.classifier(self.feats(self.expand(self.quantize(x))))
 
     @property

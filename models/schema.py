@@ -51,6 +51,7 @@ class Info(BaseModel, strict=True, extra="allow", allow_inf_nan=False):
     """Where the weights came from. Other keys may hold any plain values."""
 
     data_label: Label = ""
+    class_names: list[Label] = []
     accuracy: Fraction = 0.0
     sparsity: Fraction = 0.0
     seed: int = 0

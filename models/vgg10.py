@@ -8,12 +8,12 @@ from brevitas.nn import QuantConv1d, QuantLinear, QuantReLU
 from brevitas.quant import Int32Bias
 from torch import nn
 
-from models.config import FRAME_CHANNELS, FRAME_LENGTH, NUM_CLASSES, NetConfig
+from models.config import FRAME_CHANNELS, NetConfig
 from models.quantizers import Place, input_quantizer
 
 
 class VGG10(nn.Sequential):
-    """Frames (N, 2, 1024) -> class scores (N, 24): seven convolutions, three dense layers."""
+    """Frames (N, 2, L) -> class scores (N, classes): seven convolutions, three dense layers."""
 
     def __init__(self, config: NetConfig):
         at = Place(config)
@@ -25,7 +25,7 @@ class VGG10(nn.Sequential):
                 QuantReLU(bit_width=at.relu(len(layers) + 2)),
                 nn.MaxPool1d(2),
             ]
-        positions = FRAME_LENGTH >> len(config.filters)
+        positions = config.length >> len(config.filters)
         first = len(layers) + 1  # behind the flattening
         layers += [
             nn.Flatten(),
@@ -39,7 +39,7 @@ class VGG10(nn.Sequential):
             QuantReLU(bit_width=at.relu(first + 5), return_quant_tensor=True),
             QuantLinear(
                 config.dense,
-                NUM_CLASSES,
+                config.classes,
                 bias=True,
                 bias_quant=Int32Bias,
                 **at.weights(first + 6, "tensor"),

@@ -23,7 +23,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -291,8 +291,9 @@ def _load(folder: Path, path: Path, source: Source, kind: CacheKind) -> Cache | 
 
 
 def _layout_fact(kind: CacheKind) -> list[int] | None:
-    """Return what an exact cache says of its file's sizes; those of the others are known."""
-    return list(astuple(kind.layout)) if kind.exact else None
+    """Return what a cache says of its file's sizes; None of our quantizers' 2018.01A's."""
+    sizes = kind.layout
+    return None if kind == OURS else [sizes.samples, sizes.channels, sizes.classes]
 
 
 def _opened(place: int, name: str) -> BinaryIO:
@@ -383,8 +384,8 @@ def _build(
         out.flush()
         os.fsync(out.fileno())
     facts: dict = {"source": asdict(source), "label": index.label, "in_order": index.in_order}
-    if kind.exact:
-        facts["layout"] = _layout_fact(kind)
+    if layout_fact := _layout_fact(kind):
+        facts["layout"] = layout_fact
     arrays = [(folder / name).read_bytes() for name in ("labels.npy", "snrs.npy")]
     facts["digest"] = _digest(facts, *arrays)
     (folder / "cache.json").write_text(json.dumps(facts))

@@ -98,6 +98,14 @@ def _kind(config: "Config | None", data: Path | None) -> "CacheKind":
     return CacheKind()
 
 
+def _sizes(data: Path | None) -> dict[str, int]:
+    """Return the fields of a configuration of ours that follow the data."""
+    from deploy.board.radioml import Layout, layout_of
+
+    layout = Layout() if data is None else layout_of(data)
+    return {"length": layout.samples, "classes": layout.classes}
+
+
 def _own_class(text: str, data: Path | None) -> "Config":
     """Return the configuration of FILE.py:CLASS for frames of the data's sizes."""
     from models.probe import describe
@@ -258,7 +266,7 @@ def train(
             raise BadInput("widths and bits of a class of your own are its own; change them there")
         start = _own_class(own, data)
     elif network in CONFIGS:
-        known = CONFIGS[network].changed(**changes)
+        known = CONFIGS[network].changed(**changes, **_sizes(data))
         start = known if bits is None else read_bits(bits, known).of(known)
     elif changed:
         raise BadInput(

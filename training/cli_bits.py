@@ -51,7 +51,7 @@ def requantize(
     wanted = read_bits(bits, config)
     wanted.of(config)
     result = run(
-        *(original, source_of(data, 512, seed, None), wanted, out),
+        *(original, source_of(config, data, 512, seed, None), wanted, out),
         norm_frames=norm_frames,
         seed=seed,
         device=where,
@@ -90,13 +90,14 @@ def search(
     from models import checkpoint as checkpoints
     from models.console import Bar, err, print_table
     from models.files import write_json
-    from training.data import RadioMLData
+    from training.data import RadioMLData, kind_for
     from training.search import Row
     from training.search import search as run
 
     start = checkpoints.load(checkpoint, only_ours="search")
     with Bar("caching") as caching:
-        source = RadioMLData(data, 512, seed=seed, validation=1 << 14, progress=caching)
+        kind = kind_for(start.config, data)
+        source = RadioMLData(data, 512, seed=seed, validation=1 << 14, progress=caching, kind=kind)
         source.setup()
 
     def told(row: Row) -> None:

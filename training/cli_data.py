@@ -35,19 +35,24 @@ def _report(json: Path | None, facts: dict) -> None:
 def synth(
     out: Annotated[Path, typer.Argument(help="File to write (HDF5).")],
     frames_per_cell: Annotated[
-        int,
-        typer.Option(help="Frames of each of the 24 x 26 (class, SNR); the real file has 4096."),
-    ] = 4096,
+        int | None,
+        typer.Option(
+            help="Frames of each (class, SNR); default: the real file's, 4096 (2016.10a: 1000)."
+        ),
+    ] = None,
     seed: Seed = 2018,
     jobs: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
     compress: Annotated[
         int | None, typer.Option(help="gzip level 1..9; needs room for both files meanwhile.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished file.")] = False,
-    recipe: Annotated[int, typer.Option(help="1, or 2: closer to real frames (docs/data.md).")] = 1,
+    recipe: Annotated[
+        str,
+        typer.Option(help="1, 2 (closer to real frames), or 2016.10a, like that data set."),
+    ] = "1",
     json: Json = None,
 ) -> None:
-    """Synthesise a data set like RadioML 2018.01A; run again, it goes on where it stopped."""
+    """Synthesise a data set like RadioML's; run again, it goes on where it stopped."""
     import time
 
     from models.console import Bar, print_table
@@ -78,6 +83,35 @@ def synth(
             ("size", f"{written.bytes / 1e9:.2f} GB"),
             ("time", f"{seconds:.1f} s"),
             ("frames/s", f"{pace:,.0f}"),
+        ],
+    )
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="RadioML 2016.10a's pickle (.pkl, .dat).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (HDF5).")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file.")] = False,
+    json: Json = None,
+) -> None:
+    """Turn RadioML 2016.10a's pickle into the layout that every command reads."""
+    from models.console import Bar, print_table
+    from models.files import check_apart
+    from training.conversion import convert as run
+
+    for path in (out, json):
+        check_apart(path, file)
+    with Bar("converting") as progress:
+        facts = run(file, out, overwrite=force, progress=progress)
+    _report(json, facts)
+    print_table(
+        f"converted {out}",
+        ("fact", "value"),
+        [
+            ("data", facts["data_label"]),
+            ("frames", f"{facts['frames']:,} of 2 x {facts['samples']} samples"),
+            ("classes", ", ".join(facts["classes"])),
+            ("SNRs", f"{facts['snrs'][0]}..{facts['snrs'][-1]} dB"),
         ],
     )
 
@@ -123,8 +157,8 @@ def info(
             ("order", order),
             ("frames a cell", f"{cells['frames_min']}..{cells['frames_max']}"),
             ("empty cells", cells["missing"]),
-            ("complete", "yes" if facts["complete"] else "no, DeepSig's has 4096 a cell"),
-            ("beyond +-2, without SSB", _number(facts["clipped"], ".2%")),
+            ("complete", "yes" if facts["complete"] else "no"),
+            ("beyond +-2, without AM-SSB", _number(facts["clipped"], ".2%")),
             ("... at the top SNR", _number(facts["clipped_top"], ".2%")),
         ],
     )
@@ -244,15 +278,17 @@ def cache(file: File, cache_dir: CacheDir = None, json: Json = None) -> None:
     """Make the cache that training reads, which it would otherwise make on first use."""
     import time
 
+    from deploy.board.radioml import layout_of
     from models.console import Bar, print_table
-    from training.cache import cache_of, open_cache
+    from training.cache import CacheKind, cache_of, open_cache
 
     start = time.perf_counter()
+    kind = CacheKind(layout_of(file))
     with Bar("caching") as progress:
-        opened = open_cache(file, cache_dir, progress)
+        opened = open_cache(file, cache_dir, progress, kind)
     facts = {
         "path": str(file),
-        "cache": str(cache_of(file, cache_dir)),
+        "cache": str(cache_of(file, cache_dir, kind)),
         "frames": len(opened),
         "data_label": opened.index.label,
         "in_order": opened.index.in_order,

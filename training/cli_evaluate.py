@@ -69,7 +69,8 @@ def test(
         return "-" if value is None else f"{value:.4f}"
 
     pairs = zip(measured.snrs, measured.accuracy_per_snr, strict=True)
-    print_table("accuracy over SNR", ("dB", "accuracy"), ((s, share(a)) for s, a in pairs))
+    known = ((snr, share(a)) for snr, a in pairs if a is not None)
+    print_table("accuracy over SNR", ("dB", "accuracy"), known)
     named = zip(measured.classes, measured.accuracy_per_class, strict=True)
     print_table("accuracy by class", ("class", "accuracy"), ((c, share(a)) for c, a in named))
     print_table(
@@ -89,8 +90,11 @@ def calibrate(
     data: Data,
     out: OutCheckpoint,
     frames: Annotated[
-        int, typer.Option("--frames", "-n", min=200, help="Test frames to use, at most.")
-    ] = 20_000,
+        int,
+        typer.Option(
+            "--frames", "-n", min=100, help="Of the validation and of the test split, at most."
+        ),
+    ] = 1 << 14,
     device: Device = "auto",
     json: Json = None,
 ) -> None:
@@ -110,8 +114,9 @@ def calibrate(
     if json:
         write_json(json, {"checkpoint": str(out), **found.to_dict()})
     print_table(
-        f"{out}: temperature {found.temperature:.3f}, fitted on {found.frames:,} test frames of "
-        f"{found.data}, measured on as many others, accuracy {found.accuracy:.4f}",
+        f"{out}: temperature {found.temperature:.3f}, fitted on {found.frames:,} frames of "
+        f"the validation split of {found.data}, measured on {found.measured:,} test frames, "
+        f"accuracy {found.accuracy:.4f}",
         ("fact", "before", "after"),
         (
             (name, f"{before:.4f}", f"{after:.4f}")
@@ -142,7 +147,7 @@ def report(
 
     Their accuracy is that on the data's official test split.
     """
-    from models.console import Bar, print_table
+    from models.console import Bar, print_line, print_table
     from models.files import write_json
     from models.user_code import Trust
     from training.comparison import measure, write_report
@@ -166,3 +171,5 @@ def report(
             for row in (network.scored for network in found.networks)
         ),
     )
+    for note in found.notes:
+        print_line(note)

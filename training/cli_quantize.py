@@ -17,6 +17,7 @@ from models.cli import (
 )
 
 if TYPE_CHECKING:
+    from models.config import NetConfig
     from training.data import RadioMLData, SyntheticData
 
 
@@ -73,8 +74,9 @@ def quantize(
     original = checkpoints.load(checkpoint, only_ours="quantize")
     recipe = Recipe(finetune, lr=lr, t0=0) if finetune else None
     validation = validation_frames if finetune else 0  # where there is something to choose
+    config = original.ours("quantize")
     result = run(
-        *(original, source_of(data, batch_size, seed, epoch_frames, validation), out, bits),
+        *(original, source_of(config, data, batch_size, seed, epoch_frames, validation), out, bits),
         frames=frames,
         friendly_scales=friendly_scales,
         finetuning=recipe,
@@ -108,15 +110,28 @@ def quantize(
 
 
 def source_of(
-    data: Path | None, batch_size: int, seed: int, epoch_frames: int | None, validation: int = 0
+    config: "NetConfig",
+    data: Path | None,
+    batch_size: int,
+    seed: int,
+    epoch_frames: int | None,
+    validation: int = 0,
 ) -> "RadioMLData | SyntheticData":
-    """Return the frames of a file, or fresh ones, set up."""
+    """Return the frames of a file for a network, or fresh ones, set up."""
+    from deploy.board.radioml import Layout
     from models.console import Bar
-    from training.data import RadioMLData, SyntheticData
+    from training.data import RadioMLData, SyntheticData, check_task, kind_for
 
     if data is None:
+        check_task(config, Layout(), "what is synthesised")
         return SyntheticData(batch_size, frames_per_epoch=epoch_frames or 1 << 17, seed=seed)
     with Bar("caching") as progress:
-        source = RadioMLData(data, batch_size, seed=seed, validation=validation, progress=progress)
+        source = RadioMLData(
+            *(data, batch_size),
+            seed=seed,
+            validation=validation,
+            progress=progress,
+            kind=kind_for(config, data),
+        )
         source.setup()
     return source

@@ -70,6 +70,11 @@ class Comparison:
         return self.networks[0].measured.data
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the score is defined on, where a network is for other frames or classes."""
+        return tuple(sorted({each.cost.note for each in self.networks} - {""}))
+
+    @property
     def frames(self) -> int:
         """How many."""
         return self.networks[0].measured.frames

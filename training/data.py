@@ -28,6 +28,9 @@ from training.teacher import kept_outputs, unpack
 
 Batch = tuple[Tensor, ...]
 
+VALIDATION_FRAMES = 1 << 14
+"""Training frames that are kept for validation where nobody says how many, at most."""
+
 ORIGINAL_MIN_SNR = -14
 """dB from which the published networks were trained (`--st_snr 3`)."""
 
@@ -281,11 +284,7 @@ class RadioMLData(LabelledData):
 
     def _keep_for_validation(self) -> None:
         """Take rows for validation out of the training rows, equally from all cells."""
-        rows = official_split(self.index).train  # cell by cell, also those that are not trained on
-        count = min(self.validation, len(rows) // 10)
-        if not count:
-            raise BadInput(f"{self.path} holds too few frames to keep some for validation")
-        self.validated = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+        self.validated = validation_rows(self.index, self.validation)
         train = self.split.train[~np.isin(self.split.train, self.validated)]
         self.split = Split(train, self.split.test)
 
@@ -334,6 +333,19 @@ class RadioMLData(LabelledData):
         return _loader(self.frames, sampler, self.workers)
 
 
+def validation_rows(index: Index, count: int) -> np.ndarray:
+    """Return int64 (at most count,): training rows kept for validation, equally from all cells.
+
+    Raises:
+        BadInput: there are too few frames to keep some.
+    """
+    rows = official_split(index).train  # cell by cell, also those that are not trained on
+    count = min(count, len(rows) // 10)
+    if not count:
+        raise BadInput(f"{index.path} holds too few frames to keep some for validation")
+    return rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+
+
 def kind_for(config: Config | None, path: str | Path) -> CacheKind:
     """Return how a file is to be cached for a network: ours quantize their input all alike.
 
@@ -342,14 +354,12 @@ def kind_for(config: Config | None, path: str | Path) -> CacheKind:
         path: the file.
 
     Raises:
-        BadInput: the file holds other frames or classes than a network of the user's takes.
+        BadInput: the file holds other frames or classes than the network takes.
     """
     if config is None:
         return CacheKind(layout_of(path), exact=True)
-    if not isinstance(config, ForeignConfig):
-        return OURS
     check_task(config, found := layout_of(path), str(path))
-    return CacheKind(found, exact=True)
+    return CacheKind(found, exact=isinstance(config, ForeignConfig))
 
 
 def check_task(config: Config, found: Layout, what: str) -> None:

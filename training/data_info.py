@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from deploy.board.radioml import (
-    CLASSES,
-    FRAME,
     FULL_FRAMES_PER_CELL,
     SNRS,
     Index,
+    Layout,
+    layout_of,
     open_file,
     read_index,
     read_rows,
@@ -19,6 +19,7 @@ from deploy.board.radioml import (
 from models.console import Progress
 from models.errors import BadInput, CheckFailed
 from training.frame_statistics import CLIP
+from training.synthesis import radioml_2016
 
 HUGE = 1e4
 """No sample of a signal scaled like RadioML's comes near; even the SSB classes stay far below."""
@@ -37,28 +38,32 @@ def describe(
 
     Returns:
         Facts: path, data_label, frames, layout, in_order, cells (frames_min, frames_max, missing),
-        balanced, complete (as many frames as DeepSig's file), frames_looked_at, classes (a row
+        balanced, complete (as many frames as the published file), frames_looked_at, classes (a row
         each: name, frames, power, clipped, clipped_top: at the highest SNR), clipped and
-        clipped_top (shares over all classes but the two SSB ones, whose scale is arbitrary),
+        clipped_top (shares over all classes but AM-SSB ones, whose scale is arbitrary),
         odd_frames (rows of those that are all `zero` or `huge`: beyond `HUGE`).
 
     Raises:
         BadInput: as `radioml.read_index`, or a frame that was looked at holds NaN or infinity.
     """
-    index = read_index(path)
-    cells = index.cells
+    sizes = _sizes(path)
+    index = read_index(path, sizes.classes, sizes.frame)
+    cells, names = index.cells, index.layout.class_names
+    known, published = _as_published(index)
+    counts, top = cells[:, known], known[-1:]
     rows = sample_rows(index, frames_per_cell)
     power = np.zeros(cells.shape)
     clipped = np.zeros(cells.shape)
     looked = np.zeros(cells.shape, np.int64)
     odd: dict[str, list[int]] = {"zero": [], "huge": []}
-    with open_file(path) as file:
+    with open_file(path, sizes.classes, sizes.frame) as file:
         layout = {key: f"{file[key].dtype} {file[key].shape}" for key in "XYZ"}
         done = 0
         for part, frames in read_rows(file["X"], rows):
             cell = index.labels[part], snr_index(index.snrs[part])
             # In float64: the square of what is far too large overflows float32.
-            np.add.at(power, cell, np.einsum("bti,bti->b", *2 * [frames.astype(float)]) / FRAME)
+            squares = np.einsum("bti,bti->b", *2 * [frames.astype(float)])
+            np.add.at(power, cell, squares / sizes.samples)
             peak = np.abs(frames).max(axis=(1, 2))
             odd["zero"].extend(part[peak == 0].tolist())
             odd["huge"].extend(part[peak > HUGE].tolist())
@@ -73,11 +78,11 @@ def describe(
             "frames": int(cells[i].sum()),
             "power": _mean(power[i], looked[i]),
             "clipped": _mean(clipped[i], looked[i]),
-            "clipped_top": _mean(clipped[i, -1:], looked[i, -1:]),
+            "clipped_top": _mean(clipped[i, top], looked[i, top]),
         }
-        for i, name in enumerate(CLASSES)
+        for i, name in enumerate(names)
     ]
-    scaled = [i for i, name in enumerate(CLASSES) if not name.startswith("AM-SSB")]
+    scaled = [i for i, name in enumerate(names) if not name.startswith("AM-SSB")]
     return {
         "path": str(path),
         "data_label": index.label,
@@ -85,18 +90,34 @@ def describe(
         "layout": layout,
         "in_order": index.in_order,
         "cells": {
-            "frames_min": int(cells.min()),
-            "frames_max": int(cells.max()),
-            "missing": int((cells == 0).sum()),
+            "frames_min": int(counts.min()),
+            "frames_max": int(counts.max()),
+            "missing": int((counts == 0).sum()),
         },
-        "balanced": bool(cells.min() == cells.max()),
-        "complete": bool((cells == FULL_FRAMES_PER_CELL).all()),
+        "balanced": bool(counts.min() == counts.max()),
+        "complete": bool((counts == published).all()),
         "frames_looked_at": int(looked.sum()),
         "classes": classes,
         "clipped": _mean(clipped[scaled], looked[scaled]),
-        "clipped_top": _mean(clipped[scaled, -1], looked[scaled, -1]),
+        "clipped_top": _mean(clipped[scaled, top[0]], looked[scaled, top[0]]),
         "odd_frames": odd,
     }
+
+
+def _sizes(path: str | Path) -> Layout:
+    """Return the sizes of a file; what has as many classes as RadioML 2018.01A, has its frames."""
+    found = layout_of(path)
+    return Layout() if found.classes == Layout().classes else found
+
+
+def _as_published(index: Index) -> tuple[np.ndarray, int]:
+    """Return the indices of the published file's SNRs, and how many frames it has a cell.
+
+    A file of other frames and classes is compared with RadioML 2018.01A.
+    """
+    if index.layout != Layout() and index.layout.class_names == radioml_2016.CLASSES:
+        return snr_index(np.array(radioml_2016.SNRS)), radioml_2016.FRAMES_PER_CELL
+    return np.arange(len(SNRS)), FULL_FRAMES_PER_CELL
 
 
 def check_odd(facts: dict[str, Any]) -> None:
@@ -173,10 +194,11 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
     from training.pictures import check_picture, modulations
 
     check_picture(picture)
-    index = read_index(path)
+    sizes = _sizes(path)
+    index = read_index(path, sizes.classes, sizes.frame)
     random = np.random.default_rng(seed)
     chosen: dict[str, np.ndarray] = {}
-    for i, name in enumerate(CLASSES):
+    for i, name in enumerate(index.layout.class_names):
         rows = np.flatnonzero((index.labels == i) & (index.snrs == snr))
         if len(rows):
             chosen[name] = random.permutation(rows)[:32]
@@ -184,7 +206,7 @@ def draw(path: str | Path, picture: str | Path, snr: int = 30, seed: int = 0) ->
         there = sorted(set(index.snrs.tolist()))
         raise BadInput(f"{path} has no frames at {snr} dB; it has {', '.join(map(str, there))}")
     frames = {}
-    with open_file(path) as file:
+    with open_file(path, sizes.classes, sizes.frame) as file:
         for name, rows in chosen.items():
             frames[name] = next(read_rows(file["X"], np.sort(rows)))[1]
     modulations(frames, f"{index.label}, {snr} dB", picture)

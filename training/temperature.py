@@ -7,6 +7,7 @@ is made of the checkpoint later has other weights, and then it does not count.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.console import Progress
 from models.errors import BadInput
+from training.data import VALIDATION_FRAMES, kind_for, validation_rows
 from training.runs import digest_of
 from training.train import commands_after
 from training.twin import Twin
 
-FEWEST = 100  # frames to fit with
+FEWEST = 100  # frames to fit with, and to measure on
 _BATCH = 256
 _BINS = 15  # of the calibration error, as Guo et al.
 _RANGE = (0.05, 20.0)
@@ -37,7 +39,8 @@ class Calibration:
 
     Attributes:
         temperature: that the logits are divided by.
-        frames: fitted on, and as many measured on.
+        frames: of the validation split, fitted on.
+        measured: of the test split, measured on.
         data: label of the frames.
         loss: mean -log of the true class's probability, before and after.
         error: expected calibration error, before and after.
@@ -47,6 +50,7 @@ class Calibration:
 
     temperature: float
     frames: int
+    measured: int
     data: str
     loss: tuple[float, float]
     error: tuple[float, float]
@@ -68,46 +72,58 @@ def temperature_of(checkpoint: Checkpoint) -> float:
 def calibrate(
     checkpoint: Checkpoint,
     data: str | Path,
-    most: int = 20_000,
+    most: int = VALIDATION_FRAMES,
     *,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Calibration:
-    """Fit a temperature on one half of the official test frames, and measure on the other.
+    """Fit a temperature on the validation split, and measure it on the official test split.
+
+    The validation split is the training frames that `train` keeps to choose the best epoch on. By
+    default it is the same as by train's default: frames of that file that the network did not learn
+    from, if it was trained so.
 
     Args:
         checkpoint: the network.
-        data: file in RadioML's layout; its test frames are those that training validates on.
-        most: frames to use, at most.
-        seed: of the choice of frames.
+        data: file in RadioML's layout.
+        most: frames of either split, at most.
+        seed: of the choice of test frames.
         device: torch's name of where to compute.
         progress: told (frames done, frames in all).
 
     Raises:
         BadInput: the data is unusable, or too little.
     """
-    index = read_index(data)
-    rows = np.random.default_rng(seed).permutation(official_split(index).test)[:most]
-    if len(rows) < 2 * FEWEST:
-        raise BadInput(f"{data} has {len(rows)} test frames; {2 * FEWEST} are needed")
-    rows = np.sort(rows)
+    layout = kind_for(checkpoint.config, data).layout
+    index = read_index(data, layout.classes, layout.frame)
+    fitted = validation_rows(index, most)
+    test = np.random.default_rng(seed).permutation(official_split(index).test)[:most]
+    if min(len(fitted), len(test)) < FEWEST:
+        raise BadInput(
+            f"{data} has {len(fitted)} frames for validation and {len(test)} for testing; "
+            f"{FEWEST} of each are needed"
+        )
+    fitted, test = np.sort(fitted), np.sort(test)
     network = Twin(checkpoint.network.to(device)).eval()  # the same numbers, faster
     parts = []
-    with open_file(data) as file, torch.inference_mode():
-        for _, frames in read_rows(file["X"], rows, _BATCH):
+    opened = open_file(data, layout.classes, layout.frame)
+    with opened as file, torch.inference_mode():
+        parts_of = (read_rows(file["X"], rows, _BATCH) for rows in (fitted, test))
+        for _, frames in chain.from_iterable(parts_of):
             x = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 2, 1)))
             parts.append(network(x.to(device)).double().cpu())
             if progress:
-                progress(_BATCH * (len(parts) - 1) + len(frames), len(rows))
+                progress(sum(map(len, parts)), len(fitted) + len(test))
     checkpoint.network.cpu()  # where checkpoints are
-    logits, labels = torch.cat(parts), torch.from_numpy(index.labels[rows])
-    fitted = torch.from_numpy(np.random.default_rng(seed + 1).permutation(len(rows)) % 2 == 0)
-    temperature = fit(logits[fitted], labels[fitted])
-    left, true = logits[~fitted], labels[~fitted]
+    logits = torch.cat(parts)
+    labels = torch.from_numpy(index.labels[np.concatenate([fitted, test])])
+    temperature = fit(logits[: len(fitted)], labels[: len(fitted)])
+    left, true = logits[len(fitted) :], labels[len(fitted) :]
     return Calibration(
         temperature=temperature,
-        frames=int(fitted.sum()),
+        frames=len(fitted),
+        measured=len(test),
         data=index.label,
         loss=(loss(left, true), loss(left / temperature, true)),
         error=(calibration_error(left, true), calibration_error(left / temperature, true)),

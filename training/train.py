@@ -277,6 +277,7 @@ class Keeper(lightning_callbacks.Checkpoint):
         info = {
             **before,
             "data_label": self.data.label,
+            **_named(self.data),
             "accuracy": model.history[-1]["val_accuracy"],
             "chosen_on": self.data.chosen_on,
             "seed": self.identity.seed,
@@ -296,6 +297,11 @@ class Keeper(lightning_callbacks.Checkpoint):
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
+
+
+def _named(data: LabelledData) -> dict[str, list[str]]:
+    """Return what a checkpoint says of the names of its classes, where there is need to."""
+    return {"class_names": list(data.layout.names)} if data.layout.names else {}
 
 
 def commands_after(info: dict[str, Any]) -> str:

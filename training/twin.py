@@ -21,6 +21,7 @@ from torch.distributed import nn as collectives
 from models.aaronnet import AaronNet
 from models.bacalhaunet import Mean, Residual
 from models.calibrate import weight_range
+from models.config import FRAME_LENGTH
 from models.foreign import is_foreign
 from models.hardware import HardwareAaronNet, statistics_of
 from models.quantizers import bits_of, scaling_of, weight_levels
@@ -303,12 +304,13 @@ def max_pool(x: Tensor, size: int) -> Tensor:
 
 
 def fits_kernels(network: nn.Module) -> TypeGuard[AaronNet | HardwareAaronNet]:
-    """Return whether a network can run on `training.kernels`: an AaronNet, not wide.
+    """Return whether `training.kernels` run a network: an AaronNet, not wide, of 1024 samples.
 
     The branches of the paper's form share a layer, and so need the same bits of their ReLUs.
     """
     return (
         isinstance(network, AaronNet | HardwareAaronNet)
+        and network.config.length == FRAME_LENGTH  # the kernels' first layer is written for it
         and max(network.config.filters) <= kernels.WIDEST
         and _alike(network)
         and kernels.library() is not None

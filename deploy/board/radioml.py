@@ -40,6 +40,9 @@ FULL_FRAMES_PER_CELL = 4096
 REAL = "RadioML 2018.01A (as given)"
 """Label of a file that by its facts is DeepSig's (`_like_deepsigs`)."""
 
+PICKLES = (".pkl", ".dat")
+"""How the names of RadioML 2016.10a's file end."""
+
 CHECKSUMS, LABELS_CHECKSUM = "crc32", "labels_crc32"
 """Data set and attribute of the files that we synthesise: `checksums` and `labels_checksum`."""
 
@@ -54,11 +57,13 @@ class Layout:
         samples: of a frame.
         channels: of a frame.
         classes: columns of Y.
+        names: of the classes, where the file says them and they are not RadioML 2018.01A's.
     """
 
     samples: int = FRAME
     channels: int = 2
     classes: int = len(CLASSES)
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -68,8 +73,9 @@ class Layout:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the indices."""
-        radioml = self == Layout()
-        return CLASSES if radioml else tuple(f"class {i}" for i in range(self.classes))
+        if self == Layout():
+            return CLASSES
+        return self.names or tuple(f"class {i}" for i in range(self.classes))
 
     def __str__(self) -> str:
         return f"{self.channels} x {self.samples} samples and {self.classes} classes"
@@ -175,11 +181,20 @@ def layout_of(path: str | Path) -> Layout:
             x, y = file.get("X"), file.get("Y")
             sized = isinstance(x, h5py.Dataset) and isinstance(y, h5py.Dataset)
             if sized and len(x.shape) == 3 and len(y.shape) == 2 and all(x.shape + y.shape):
-                return Layout(x.shape[1], x.shape[2], y.shape[1])
+                return Layout(x.shape[1], x.shape[2], y.shape[1], _names(file, y.shape[1]))
     except (OSError, RuntimeError, ValueError):
         pass
     with open_file(path):  # says what is wrong with it
         return Layout()
+
+
+def _names(file: h5py.File, classes: int) -> tuple[str, ...]:
+    """Return the classes' names, where an open file has the attribute `classes` for them."""
+    given = file.attrs.get("classes")
+    if not isinstance(given, np.ndarray) or given.shape != (classes,):
+        return ()
+    names = tuple(_one_line(name) for name in given)
+    return names if all(names) and len(set(names)) == classes else ()
 
 
 def read(data: h5py.Dataset, rows: slice | int) -> np.ndarray:
@@ -229,6 +244,8 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
     reason = str(error)
     if "truncated" in reason:
         problem = "is truncated; copy or download it again"
+    elif "signature" in reason and path.suffix in PICKLES:
+        problem = "is no HDF5 file; `aaronnet data convert` makes one of RadioML 2016.10a"
     elif "signature" in reason:
         problem = "is not an HDF5 file; expected RadioML 2018.01A's GOLD_XYZ_OSC.0001_1024.hdf5"
     else:
@@ -288,13 +305,13 @@ def read_index(
             rows = slice(start, min(start + _ROWS, frames))
             labels[rows] = _classes_of(path, read(file["Y"], rows), start)
             snrs[rows] = _snrs_of(path, read(file["Z"], rows).reshape(-1), start)
-        label = label_of(file)
+        label, names = label_of(file), _names(file, classes)
         kept = file.attrs.get(LABELS_CHECKSUM)
     if kept is not None and kept != labels_checksum(label, labels, snrs):
         raise BadInput(f"{path}: classes or SNRs are not what was written; the file is damaged")
     order = labels * len(SNRS) + snr_index(snrs)
     in_order = bool((np.diff(order) >= 0).all())
-    return Index(Path(path), labels, snrs, label, in_order, Layout(*frame, classes))
+    return Index(Path(path), labels, snrs, label, in_order, Layout(*frame, classes, names))
 
 
 def _classes_of(path: str | Path, y: np.ndarray, start: int) -> np.ndarray:

@@ -8,15 +8,15 @@ from training.synthesis.modulations import (
     MODULATIONS,
     SPS,
     Signal,
-    _audio,
-    _delays,
     _linear_moments,
     _pulse_response,
-    _pulses,
     apsk,
     ask,
+    noise_like_audio,
     psk,
+    pulse_train,
     qam,
+    random_delays,
 )
 
 LINEAR = [name for name in CLASSES if "AM-" not in name and name not in ("FM", "GMSK")]
@@ -94,8 +94,8 @@ def test_pulses_against_the_sum_in_the_time_domain():
     points = qam(16)
     length = FRAME + 2 * 8 * SPS
     symbols = points[random.integers(0, 256, (2, length // SPS))]
-    delays = _delays(random, 2)
-    found = _pulses(symbols, _pulse_response(FRAME // SPS + 16), delays)
+    delays = random_delays(random, 2)
+    found = pulse_train(symbols, _pulse_response(FRAME // SPS + 16), delays)
     half = len(_pulse_response(FRAME // SPS + 16)) // 2
     bins = np.arange(-half, half + 1)
     n = np.arange(0, length, 31)
@@ -110,7 +110,7 @@ def test_pulses_against_the_sum_in_the_time_domain():
 
 
 def test_delays_fill_one_symbol():
-    delays = _delays(rng(), 10000)
+    delays = random_delays(rng(), 10000)
     assert 0 <= delays.min() < 0.01
     assert 7.99 < delays.max() < 8
     assert np.isclose(delays.mean(), 4, atol=0.1)
@@ -178,7 +178,7 @@ def test_single_sidebands_are_a_constant_with_some_audio():
 
 def test_audio_is_gaussian_with_the_bandwidth():
     for width in (0.0002, 0.002):
-        audio = _audio(rng(), 5000, width, FRAME)[:, [0, 400, 1023]].astype(np.float64)
+        audio = noise_like_audio(rng(), 5000, width, FRAME)[:, [0, 400, 1023]].astype(np.float64)
         assert np.allclose(audio.std(axis=0), 1, atol=0.04)
         assert np.isclose((audio**4).mean(), 3, rtol=0.1)
         correlation = (audio[:, 0] * audio[:, 1]).mean()

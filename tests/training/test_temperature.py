@@ -10,6 +10,7 @@ from deploy.board.radioml import CLASSES
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
+from training.data import RadioMLData, validation_rows
 from training.recordings.prepared import Preparation, Prepared
 from training.recordings.recording import InMemory, Recording
 from training.recordings.rows import classify
@@ -22,7 +23,7 @@ from training.temperature import (
     temperature_of,
 )
 
-FOUND = Calibration(1.7, 100, "synthetic x", (2.0, 1.5), (0.3, 0.1), (0.9, 0.6), 0.6)
+FOUND = Calibration(1.7, 100, 100, "synthetic x", (2.0, 1.5), (0.3, 0.1), (0.9, 0.6), 0.6)
 
 
 def drawn(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,12 +69,19 @@ def test_a_file_with_a_wrong_temperature_is_refused(tmp_path: Path) -> None:
 
 
 def test_on_a_file(data: Path, one_thread: None) -> None:
-    found = calibrate(checkpoints.load("aaronnet32++"), data, 300)
-    assert found.frames == 150 and found.data.startswith("synthetic")
+    found = calibrate(checkpoints.load("aaronnet32++"), data, 120)
+    assert (found.frames, found.measured) == (120, 120) and found.data.startswith("synthetic")
     assert found.loss[1] <= found.loss[0] + 0.02
     assert np.isfinite(found.temperature)
-    with pytest.raises(BadInput, match="200 are needed"):
-        calibrate(checkpoints.load("aaronnet32++"), data, 150)
+    with pytest.raises(BadInput, match="100 of each are needed"):
+        calibrate(checkpoints.load("aaronnet32++"), data, 99)
+
+
+def test_it_is_fitted_on_the_frames_that_training_keeps_for_validation(data: Path) -> None:
+    source = RadioMLData(data, validation=120)
+    source.setup()
+    assert np.array_equal(validation_rows(source.index, 120), source.validated)
+    assert not np.isin(source.validated, source.split.test).any()
 
 
 def test_classify_uses_it(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from deploy.board.radioml import FRAME
 from training.pictures.canvas import save
 from training.synthesis.modulations import SPS
 
@@ -14,7 +13,7 @@ def modulations(frames: dict[str, np.ndarray], title: str, picture: str | Path) 
     """Draw a row of plots for each class: I and Q over time, I/Q plane, spectrum.
 
     Args:
-        frames: class name to float32 (B, 1024, 2); the first frame is shown, the spectrum is the
+        frames: class name to float32 (B, L, 2); the first frame is shown, the spectrum is the
             mean over all of them.
         title: names the data.
         picture: file to write.
@@ -39,7 +38,7 @@ def modulations(frames: dict[str, np.ndarray], title: str, picture: str | Path) 
         if axes is not grid[-1]:
             axes[0].tick_params(labelbottom=False)
             axes[2].tick_params(labelbottom=False)
-    heads = ("first 256 samples", "I/Q plane", "power spectrum, dB")
+    heads = ("at most 256 samples", "I/Q plane", "power spectrum, dB")
     for axis, head in zip(grid[0], heads, strict=True):
         axis.set_title(head, fontsize=10)
     grid[0][0].legend(loc="upper right", fontsize=7, ncols=2)
@@ -49,22 +48,23 @@ def modulations(frames: dict[str, np.ndarray], title: str, picture: str | Path) 
 
 
 def _row(axes: np.ndarray, block: np.ndarray) -> None:
-    """Draw frames (B, 1024, 2) of one class into its three axes."""
+    """Draw frames (B, L, 2) of one class into its three axes."""
     block = block.astype(float)  # squares of what is far too large overflow float32
     first = block[0]
     limit = float(np.abs(first).max()) * 1.1 or 1.0
     time, plane, spectrum = axes
     time.plot(first[:256, 0], linewidth=0.9, label="I")
     time.plot(first[:256, 1], linewidth=0.9, label="Q")
-    time.set(xlim=(0, 255), ylim=(-limit, limit))
-    start = np.square(first).sum(axis=1).reshape(-1, SPS).mean(axis=0).argmax()
+    time.set(xlim=(0, min(len(first), 256) - 1), ylim=(-limit, limit))
+    whole = first[: len(first) // SPS * SPS]
+    start = np.square(whole).sum(axis=1).reshape(-1, SPS).mean(axis=0).argmax()
     plane.plot(first[:, 0], first[:, 1], linewidth=0.4, color="lightgrey")
     plane.plot(*first[start::SPS].T, ".", markersize=2, color="tab:green")
     plane.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
-    window = np.hanning(FRAME)
+    window = np.hanning(len(first))
     signal = (block[..., 0] + 1j * block[..., 1]) * window
     power = (np.abs(np.fft.fft(signal, axis=1)) ** 2).mean(axis=0) / (window**2).sum()
-    frequency = np.fft.fftshift(np.fft.fftfreq(FRAME))
+    frequency = np.fft.fftshift(np.fft.fftfreq(len(first)))
     decibels = 10 * np.log10(np.fft.fftshift(power) + 1e-12)
     spectrum.plot(frequency, decibels, linewidth=0.9, color="tab:red")
     spectrum.set(xlim=(-0.5, 0.5))

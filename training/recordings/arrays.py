@@ -9,14 +9,14 @@ import io
 import pickle
 import warnings
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from deploy.board.radioml import open_file
+from deploy.board.radioml import layout_of, open_file
 from models.errors import BadInput
 from training.recordings.raw import RawFile, SampleType, check_finite, sample_type
 from training.recordings.recording import InMemory, Recording
@@ -110,7 +110,7 @@ def open_wav(path: Path, rate: float | None) -> Recording:
 
 @dataclass(frozen=True)
 class _Frames:
-    """The frames of a RadioML 2018.01A file, one after the other."""
+    """The frames of a file in RadioML 2018.01A's layout, one after the other."""
 
     path: Path
     samples: int
@@ -132,15 +132,14 @@ def open_hdf5(path: Path, rate: float | None) -> Recording:
     Raises:
         BadInput: it is damaged or of another layout.
     """
-    with open_file(path) as file:
+    layout = layout_of(path)
+    if layout.channels != 2:
+        raise BadInput(f"recording {path} has {layout.channels} channels, not I and Q")
+    with open_file(path, layout.classes, layout.frame) as file:
         count, row = file["X"].shape[:2]
-    return Recording(
-        _Frames(path, count * row, rate or 1.0, row),
-        "RadioML 2018.01A",
-        None,
-        rate is not None,
-        row,
-    )
+    frames = _Frames(path, count * row, rate or 1.0, row)
+    kind = "RadioML's layout"
+    return Recording(frames, kind, None, rate is not None, row, scaled=True)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -203,6 +202,8 @@ def read_radioml_2016(path: Path) -> dict[tuple[str, int], np.ndarray]:
 def open_radioml_2016(path: Path, rate: float | None) -> Recording:
     """Open RadioML 2016.10a, which is held in memory; frames in the order of its keys.
 
+    They are L times as large as in the file, as `training.conversion` makes them.
+
     Raises:
         BadInput: as `read_radioml_2016`, or its frames have several lengths.
     """
@@ -211,7 +212,8 @@ def open_radioml_2016(path: Path, rate: float | None) -> Recording:
     if len(lengths) != 1:
         raise BadInput(f"{path} has frames of several lengths: {sorted(lengths)}")
     frames = np.concatenate([content[key] for key in sorted(content)])
-    return _in_memory(frames, path, rate, "RadioML 2016.10a")
+    frames = frames * frames.dtype.type(frames.shape[2])
+    return replace(_in_memory(frames, path, rate, "RadioML 2016.10a"), scaled=True)
 
 
 def _in_memory(values: np.ndarray, path: Path, rate: float | None, kind: str) -> Recording:

@@ -52,6 +52,7 @@ class Recording:
         row: samples of a row where the file holds separate frames, which no frame may cross.
         metadata: the SigMF metadata that came with it.
         stored: samples of the file that one of `source` stands for: two where they are real.
+        scaled: the frames of a data set, which have the scale that networks expect.
     """
 
     source: IQSource
@@ -61,6 +62,7 @@ class Recording:
     row: int | None = None
     metadata: dict | None = None
     stored: int = 1
+    scaled: bool = False
 
     @property
     def samples(self) -> int:

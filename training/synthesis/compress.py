@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from deploy.board.radioml import CHECKSUMS, FRAME
+from deploy.board.radioml import CHECKSUMS
 from training.synthesis.sink import new_hdf5
 
 _CHUNK = 64  # frames, 512 KiB
@@ -65,7 +65,7 @@ def _copy(
                 "X",
                 x.shape,
                 x.dtype,
-                chunks=(min(_CHUNK, len(x)), FRAME, 2),
+                chunks=(min(_CHUNK, len(x)), *x.shape[1:]),
                 compression=level,
                 shuffle=True,
             )

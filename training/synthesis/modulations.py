@@ -74,7 +74,7 @@ def linear(
     """I.i.d. uniform symbols through the pulse, with a fractional delay per frame."""
     samples = _linear_samples(points, rng, count, length, roll_off)
     moments = _linear_moments(points, roll_off)
-    return Signal(np.ascontiguousarray(samples[:, _window(length)]), *moments)
+    return Signal(np.ascontiguousarray(samples[:, window_of(length)]), *moments)
 
 
 def offset_qpsk(
@@ -83,7 +83,7 @@ def offset_qpsk(
     """QPSK on the axes whose Q rail comes half a symbol later."""
     points = psk(4)
     samples = _linear_samples(points, rng, count, length, roll_off)
-    window = _window(length)
+    window = window_of(length)
     late = slice(window.start - SPS // 2, window.stop - SPS // 2)
     staggered = np.empty((count, length), np.complex64)
     staggered.real = samples.real[:, window]
@@ -91,41 +91,45 @@ def offset_qpsk(
     return Signal(staggered, *_linear_moments(points, roll_off))
 
 
-def gmsk(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
-    """Rectangular +-1 symbols through a Gaussian filter into the phase."""
-    number = _symbols(length)
+def gmsk(
+    rng: np.random.Generator, count: int, length: int = FRAME, index: float = GMSK_INDEX
+) -> Signal:
+    """Rectangular +-1 symbols through a Gaussian filter into the phase, `index` half turns each."""
+    number = symbols_of(length)
     symbols = 2 * rng.integers(0, 2, (count, number), np.uint8).astype(np.float32) - 1
-    pulses = _pulses(symbols, _gmsk_response(number), _delays(rng, count))
-    frequency = pulses.real[:, _window(length)]
+    pulses = pulse_train(symbols, _gmsk_response(number), random_delays(rng, count))
+    frequency = pulses.real[:, window_of(length)]
     phase = np.cumsum(frequency, axis=1, dtype=np.float32)
-    phase *= np.float32(np.pi * GMSK_INDEX / SPS)
-    return Signal(_unit(phase), 1.0, 1.0)
+    phase *= np.float32(np.pi * index / SPS)
+    return Signal(on_circle(phase), 1.0, 1.0)
 
 
 def fm(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Audio into the phase of a carrier."""
-    audio = _audio(rng, count, FM_BANDWIDTH, length)
+    audio = noise_like_audio(rng, count, FM_BANDWIDTH, length)
     phase = np.cumsum(audio, axis=1, dtype=np.float32)
     phase *= np.float32(2 * np.pi * FM_DEVIATION)
     phase += _carrier_phase(rng, count, length)
-    return Signal(_unit(phase), 1.0, 1.0)
+    return Signal(on_circle(phase), 1.0, 1.0)
 
 
 def am_dsb_wc(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """A real carrier, audio on its amplitude."""
-    envelope = 1 + np.float32(DSB_DEPTH) * _audio(rng, count, AUDIO_BANDWIDTH, length)
+    envelope = 1 + np.float32(DSB_DEPTH) * noise_like_audio(rng, count, AUDIO_BANDWIDTH, length)
     return _per_frame(envelope * np.cos(_carrier_phase(rng, count, length)))
 
 
 def am_dsb_sc(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Audio times a real carrier."""
-    audio = _audio(rng, count, AUDIO_BANDWIDTH, length)
+    audio = noise_like_audio(rng, count, AUDIO_BANDWIDTH, length)
     return _per_frame(audio * np.cos(_carrier_phase(rng, count, length)))
 
 
 def am_ssb(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
     """Audio on a constant; with or without carrier cannot be told apart in the real data either."""
-    return _per_frame(1 + np.float32(SSB_DEPTH) * _audio(rng, count, AUDIO_BANDWIDTH, length))
+    return _per_frame(
+        1 + np.float32(SSB_DEPTH) * noise_like_audio(rng, count, AUDIO_BANDWIDTH, length)
+    )
 
 
 class Modulator(Protocol):
@@ -176,36 +180,39 @@ MODULATIONS = modulators(ROLL_OFF)
 assert tuple(MODULATIONS) == CLASSES
 
 
-def _symbols(length: int) -> int:
+def symbols_of(length: int) -> int:
+    """Return how many symbols stand for frames of `length` samples, margins included."""
     return length // SPS + 2 * _MARGIN
 
 
-def _window(length: int) -> slice:
+def window_of(length: int) -> slice:
+    """Return where the frame lies between its margins."""
     return slice(_MARGIN * SPS, _MARGIN * SPS + length)
 
 
 def _linear_samples(
     points: np.ndarray, rng: np.random.Generator, count: int, length: int, roll_off: float
 ) -> np.ndarray:
-    number = _symbols(length)
+    number = symbols_of(length)
     symbols = points[rng.integers(0, len(points), (count, number), np.uint8)]
-    return _pulses(symbols, _pulse_response(number, roll_off), _delays(rng, count))
+    return pulse_train(symbols, _pulse_response(number, roll_off), random_delays(rng, count))
 
 
 def _linear_moments(points: np.ndarray, roll_off: float = ROLL_OFF) -> tuple[float, float]:
     """Return power and variance of the ensemble, the pulse having unit energy a symbol."""
     mean = complex(points.mean(dtype=complex))
     variance = float((np.abs(points.astype(complex) - mean) ** 2).mean())
-    response = _pulse_response(_symbols(FRAME), roll_off)
+    response = _pulse_response(symbols_of(FRAME), roll_off)
     gain = float(response[len(response) // 2].real) / SPS
     return variance + abs(mean * gain) ** 2, variance
 
 
-def _delays(rng: np.random.Generator, count: int) -> np.ndarray:
+def random_delays(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return float32 (count, 1), uniform over a symbol, in samples."""
     return rng.random((count, 1), np.float32) * np.float32(SPS)
 
 
-def _pulses(symbols: np.ndarray, response: np.ndarray, delays: np.ndarray) -> np.ndarray:
+def pulse_train(symbols: np.ndarray, response: np.ndarray, delays: np.ndarray) -> np.ndarray:
     """Filter an impulse every `SPS` samples by `response`, delayed by `delays` samples.
 
     The spectrum of the impulses is that of the symbols, repeated; only the bins of `response`,
@@ -225,7 +232,7 @@ def _pulses(symbols: np.ndarray, response: np.ndarray, delays: np.ndarray) -> np
     ramp = delays * (np.float32(-2 * np.pi / (number * SPS)) * bins.astype(np.float32))
     band = np.fft.fft(symbols, axis=1)[:, bins % number]
     band *= response
-    band *= _unit(ramp)
+    band *= on_circle(ramp)
     spectrum = np.zeros((len(symbols), number * SPS), np.complex64)
     spectrum[:, : half + 1] = band[:, half:]
     spectrum[:, -half:] = band[:, :half]
@@ -255,7 +262,9 @@ def _gmsk_response(symbols: int) -> np.ndarray:
     return (rectangle * gauss).astype(np.complex64)
 
 
-def _audio(rng: np.random.Generator, count: int, bandwidth: float, samples: int) -> np.ndarray:
+def noise_like_audio(
+    rng: np.random.Generator, count: int, bandwidth: float, samples: int
+) -> np.ndarray:
     """Return float32 (B, samples) of a Gaussian process of unit variance.
 
     Its amplitude spectrum is exp(-(f / bandwidth)^2 / 2). The period of the FFT is long enough for
@@ -279,7 +288,7 @@ def _carrier_phase(rng: np.random.Generator, count: int, length: int) -> np.ndar
     return start + (2 * np.pi * CARRIER * (np.arange(length) % FRAME)).astype(np.float32)
 
 
-def _unit(phase: np.ndarray) -> np.ndarray:
+def on_circle(phase: np.ndarray) -> np.ndarray:
     """exp(j phase) in complex64, by the vectorised float32 functions."""
     out = np.empty(phase.shape, np.complex64)
     np.cos(phase, out=out.real)

@@ -22,10 +22,7 @@ import numpy as np
 
 from deploy.board.radioml import (
     CHECKSUMS,
-    CLASSES,
-    FRAME,
     LABELS_CHECKSUM,
-    SNRS,
     checksums,
     labels_checksum,
 )
@@ -34,11 +31,10 @@ from models.console import Progress
 from models.errors import BadInput
 from models.files import regular_target, writable_folder
 from training.synthesis.compress import write_compressed
-from training.synthesis.recipe import BLOCK, RECIPE_VERSION, block, recipe_of
+from training.synthesis.recipe import BLOCK, RECIPE_VERSION
+from training.synthesis.sets import DataSet, data_set
 from training.synthesis.sink import new_hdf5
 
-_FRAME_BYTES = FRAME * 2 * 4
-_LABEL_BYTES = (len(CLASSES) + 1) * 8 + 4  # Y, Z and the checksum
 _RESERVE = 64 << 20  # bytes left free on the disk, for whatever else runs there
 _SYNC_EVERY = 1024  # blocks between two entries of the journal, half a gigabyte
 
@@ -53,7 +49,7 @@ class Written:
     resumed_at: int
     seed: int
     frames_per_cell: int
-    recipe_version: int
+    recipe_version: int | str
     data_label: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,17 +59,17 @@ class Written:
 
 def write_dataset(
     path: str | Path,
-    frames_per_cell: int = 4096,
+    frames_per_cell: int | None = None,
     seed: int = 2018,
     *,
     jobs: int | None = None,
-    snrs: Iterable[int] = SNRS,
+    snrs: Iterable[int] | None = None,
     compress: int | None = None,
     overwrite: bool = False,
-    recipe: int = RECIPE_VERSION,
+    recipe: int | str = RECIPE_VERSION,
     progress: Progress | None = None,
 ) -> Written:
-    """Write a synthetic data set in the layout, order and types of RadioML 2018.01A.
+    """Write a synthetic data set in the layout, order and types of RadioML 2018.01A's file.
 
     The bytes depend on `frames_per_cell`, `seed`, `snrs`, `recipe` and the NumPy version only, and
     frame i of a cell on recipe, seed, class, SNR and i only. Killed at any time, the same call goes
@@ -82,14 +78,14 @@ def write_dataset(
 
     Args:
         path: file to write.
-        frames_per_cell: frames of each (class, SNR); the real file has 4096.
+        frames_per_cell: frames of each (class, SNR); None: as many as the real file has.
         seed: of everything random.
         jobs: threads, by default one a core.
-        snrs: subset of `radioml.SNRS`.
+        snrs: dB, some of the recipe's.
         compress: gzip level 1..9; noise hardly shrinks, and the disk must hold both files for a
             while. None leaves the frames as they are, which reads fastest.
         overwrite: replace a finished file at `path`.
-        recipe: its number (`recipe.RECIPES`).
+        recipe: its number or name (`sets.data_set`).
         progress: told about every written block.
 
     Raises:
@@ -97,10 +93,12 @@ def write_dataset(
             written to, or the disk is too small.
     """
     path = regular_target(path, "data file")
-    snrs = _check(path, frames_per_cell, seed, jobs, snrs, compress, overwrite)
+    made = data_set(recipe)
+    frames_per_cell = made.frames_per_cell if frames_per_cell is None else frames_per_cell
+    snrs = _check(path, made, frames_per_cell, seed, jobs, snrs, compress, overwrite)
     plan = {
         "layout": 2,  # goes up when files are laid out in another way
-        "recipe_version": recipe_of(recipe).version,
+        "recipe_version": made.recipe,
         "seed": seed,
         "frames_per_cell": frames_per_cell,
         "snrs": snrs,
@@ -109,16 +107,16 @@ def write_dataset(
     writable_folder(path.parent)
     partial = path.with_name(f".{path.name}.partial")
     journal = path.with_name(f".{path.name}.journal")
-    frames = len(CLASSES) * len(snrs) * frames_per_cell
+    frames = len(made.classes) * len(snrs) * frames_per_cell
     try:
         with _locked(partial, path) as descriptor:
             done = _resume(journal, partial, plan)
             if done is None:
                 copies = 1 if compress is None else 2
-                _check_disk(path, copies * frames * (_FRAME_BYTES + _LABEL_BYTES), partial)
-                _start(journal, partial, plan)
+                _check_disk(path, copies * frames * _bytes_of(made), partial)
+                _start(journal, partial, plan, made)
                 done = set()
-            resumed_at = _write(descriptor, journal, partial, plan, done, jobs, progress)
+            resumed_at = _write(descriptor, journal, plan, made, done, jobs, progress)
             if compress is None:
                 partial.replace(path)
             else:
@@ -141,7 +139,7 @@ def write_dataset(
         resumed_at=resumed_at,
         seed=seed,
         frames_per_cell=frames_per_cell,
-        recipe_version=recipe,
+        recipe_version=made.recipe,
         data_label=_label(plan),
     )
 
@@ -150,12 +148,18 @@ def _label(plan: dict[str, Any]) -> str:
     return f"synthetic (recipe {plan['recipe_version']}, seed {plan['seed']})"
 
 
+def _bytes_of(made: DataSet) -> int:
+    """Return the bytes of a frame with its labels: X, Y, Z and the checksum."""
+    return made.samples * 2 * 4 + (len(made.classes) + 1) * 8 + 4
+
+
 def _check(
     path: Path,
+    made: DataSet,
     frames_per_cell: int,
     seed: int,
     jobs: int | None,
-    snrs: Iterable[int],
+    snrs: Iterable[int] | None,
     compress: int | None,
     overwrite: bool,
 ) -> list[int]:
@@ -167,10 +171,11 @@ def _check(
         raise BadInput(f"{jobs} jobs: there must be at least one")
     if compress is not None and not 1 <= compress <= 9:
         raise BadInput(f"gzip has no level {compress}; choose 1..9")
-    snrs = sorted({int(snr) for snr in snrs})
-    strange = [snr for snr in snrs if snr not in SNRS]
+    known = made.snrs
+    snrs = sorted({int(snr) for snr in (known if snrs is None else snrs)})
+    strange = [snr for snr in snrs if snr not in known]
     if strange or not snrs:
-        raise BadInput(f"SNRs {strange or 'missing'}: choose from {SNRS[0]}..{SNRS[-1]} in 2 dB")
+        raise BadInput(f"SNRs {strange or 'missing'}: choose from {known[0]}..{known[-1]} in 2 dB")
     if path.exists() and not overwrite:
         raise BadInput(f"{path} exists already; choose another name or ask for overwriting")
     return snrs
@@ -202,10 +207,10 @@ def _check_disk(path: Path, needed: int, partial: Path) -> None:
         )
 
 
-def _start(journal: Path, partial: Path, plan: dict[str, Any]) -> None:
+def _start(journal: Path, partial: Path, plan: dict[str, Any], made: DataSet) -> None:
     """Lay out the file with its labels; the frames' place is reserved, not written."""
-    per_cell, snrs = plan["frames_per_cell"], plan["snrs"]
-    frames = len(CLASSES) * len(snrs) * per_cell
+    per_cell, snrs, classes = plan["frames_per_cell"], plan["snrs"], len(made.classes)
+    frames = classes * len(snrs) * per_cell
     journal.unlink(missing_ok=True)
     with new_hdf5(partial) as file:
         early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -213,17 +218,17 @@ def _start(journal: Path, partial: Path, plan: dict[str, Any]) -> None:
         early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         early.set_obj_track_times(False)  # the same bytes tomorrow
         for name, kind, shape in (
-            ("X", h5py.h5t.IEEE_F32LE, (frames, FRAME, 2)),
+            ("X", h5py.h5t.IEEE_F32LE, (frames, made.samples, 2)),
             (CHECKSUMS, h5py.h5t.STD_U32LE, (frames,)),
         ):
             space = h5py.h5s.create_simple(shape)
             h5py.h5d.create(file.id, name.encode(), kind, space, early)
-        y = file.create_dataset("Y", (frames, len(CLASSES)), np.int64)
+        y = file.create_dataset("Y", (frames, classes), np.int64)
         z = file.create_dataset("Z", (frames, 1), np.int64)
         of_class = len(snrs) * per_cell
-        for index in range(len(CLASSES)):
+        for index in range(classes):
             rows = slice(index * of_class, (index + 1) * of_class)
-            one_hot = np.zeros((of_class, len(CLASSES)), np.int64)
+            one_hot = np.zeros((of_class, classes), np.int64)
             one_hot[:, index] = 1
             y[rows] = one_hot
             z[rows] = np.repeat(snrs, per_cell)[:, None]
@@ -231,11 +236,11 @@ def _start(journal: Path, partial: Path, plan: dict[str, Any]) -> None:
         file.attrs["recipe_version"] = plan["recipe_version"]
         file.attrs["seed"] = plan["seed"]
         file.attrs["frames_per_cell"] = per_cell
-        file.attrs["classes"] = list(CLASSES)
+        file.attrs["classes"] = list(made.classes)
         file.attrs["generator"] = f"aaronnet data synth, numpy {plan['numpy']}"
-        labels = np.repeat(np.arange(len(CLASSES)), of_class)
+        labels = np.repeat(np.arange(classes), of_class)
         file.attrs[LABELS_CHECKSUM] = np.uint32(
-            labels_checksum(_label(plan), labels, np.tile(np.repeat(snrs, per_cell), len(CLASSES)))
+            labels_checksum(_label(plan), labels, np.tile(np.repeat(snrs, per_cell), classes))
         )
         places = [
             (file[k].id.get_offset(), file[k].id.get_storage_size()) for k in ("X", CHECKSUMS)
@@ -265,8 +270,8 @@ def _resume(journal: Path, partial: Path, plan: dict[str, Any]) -> set[int] | No
 def _write(
     descriptor: int,
     journal: Path,
-    partial: Path,
     plan: dict[str, Any],
+    made: DataSet,
     done: set[int],
     jobs: int | None,
     progress: Progress | None,
@@ -275,7 +280,7 @@ def _write(
     per_cell, snrs = plan["frames_per_cell"], plan["snrs"]
     offset, checksum_offset = json.loads(journal.read_text().split("\n", 1)[0])["offsets"]
     per_class = -(-per_cell // BLOCK)
-    total = len(CLASSES) * len(snrs) * per_class
+    total = len(made.classes) * len(snrs) * per_class
 
     def frames_of(number: int) -> int:
         return min(BLOCK, per_cell - number % per_class * BLOCK)
@@ -283,15 +288,17 @@ def _write(
     def make(number: int) -> int:
         cell, index = divmod(number, per_class)
         modulation, snr = divmod(cell, len(snrs))
-        frames = block(plan["seed"], modulation, snrs[snr], index, plan["recipe_version"])
+        frames = made.draw(plan["seed"], modulation, snrs[snr], index)
         frames = frames[: frames_of(number)]
         row = cell * per_cell + index * BLOCK
-        _write_all(descriptor, frames.astype("<f4", copy=False), offset + row * _FRAME_BYTES)
+        _write_all(
+            descriptor, frames.astype("<f4", copy=False), offset + row * made.samples * 2 * 4
+        )
         _write_all(descriptor, checksums(frames).astype("<u4"), checksum_offset + row * 4)
         return number
 
     resumed_at = written = sum(map(frames_of, done))
-    frames = len(CLASSES) * len(snrs) * per_cell
+    frames = len(made.classes) * len(snrs) * per_cell
     if progress:
         progress(written, frames)
     todo = (number for number in range(total) if number not in done)

@@ -154,7 +154,8 @@ def test_radioml(tmp_path: Path) -> None:
     opened = open_recording(tmp_path / "RML2016.10a_dict.pkl")
     first = old[("8PSK", 0)][0]
     assert opened.row == 128 and opened.source.samples == 12 * 128
-    assert np.array_equal(opened.source.read(0, 128), first[0] + 1j * first[1])
+    assert np.array_equal(opened.source.read(0, 128), (first[0] + 1j * first[1]) * 128)
+    assert opened.scaled  # as `data convert` makes them
 
     write(tmp_path / "x.h5", *grid(1))
     opened = open_recording(tmp_path / "x.h5")
