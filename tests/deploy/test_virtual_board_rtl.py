@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+import aaronnet
 from deploy.board.errors import BadInput
 from deploy.board.package import Package, read_package
 from deploy.cli_deploy import deploy
@@ -14,6 +16,7 @@ from deploy.virtual_board.accelerator import GraphAccelerator, RtlAccelerator
 from deploy.virtual_board.choose import choose
 from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.simulated_dmas import SimulatedDmas
+from models import checkpoint as checkpoints
 from tests.build.small_aaronnet import frames_for, small_checkpoint
 from tests.deploy.packages import needs_board_env
 
@@ -60,6 +63,25 @@ def test_validated_on_its_own_rtl(package: Package, tmp_path: Path, without_dmas
     expected = clock / package.performance.cycles_per_frame
     assert facts["frames_per_second"] == pytest.approx(expected, rel=0.02)
     assert 0 < facts["latency_seconds"] < 20 / expected
+
+
+@needs_board_env
+def test_a_recording_gets_the_networks_classes(package: Package, tmp_path: Path) -> None:
+    made = small_checkpoint()
+    checkpoints.save(tmp_path / "small.pth", made.network, made.config, made.info)
+    rng = np.random.default_rng(2)
+    tones = np.exp(2j * np.pi * rng.uniform(-0.4, 0.4, (30, 1)) * np.arange(1024))
+    noise = rng.standard_normal((30, 1024, 2)).view(complex)[..., 0]
+    recording = tones + rng.uniform(0.03, 3, (30, 1)) * noise
+    np.save(tmp_path / "r.npy", recording.astype(np.complex64))
+    answers = []
+    for words in (("--network", tmp_path / "small.pth"), ("--package", package.folder)):
+        command = ["classify", tmp_path / "r.npy", *words, "--json", tmp_path / "f.json"]
+        done = CliRunner().invoke(aaronnet.app, [str(word) for word in command])
+        assert done.exception is None, done.exception
+        frames = json.loads((tmp_path / "f.json").read_text())["frames"]
+        answers.append([frame["answer"] for frame in frames])
+    assert answers[0] == answers[1] and len(answers[0]) == 30 and len(set(answers[0])) > 1
 
 
 def test_a_flipped_bit_in_a_weight_memory_is_found(package: Package, tmp_path: Path) -> None:
