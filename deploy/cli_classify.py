@@ -132,8 +132,7 @@ def classify(
     for number, path in enumerate(targets):
         check_apart(path, recording, package, *targets[:number])
     opened = open_recording(recording, type_, rate)
-    normalize = normalize or ("none" if opened.scaled else "frame")
-    how = Preparation(shift, symbol_rate, decimate, normalize, step, gate)
+    how = Preparation(shift, symbol_rate, decimate, normalize or opened.normalize, step, gate)
     if package is None:
         loaded = checkpoints.load(network, trust=Trust(trust, code))
         width, length, _ = frame_of_config(loaded.config)

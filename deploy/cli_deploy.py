@@ -69,8 +69,12 @@ def deploy(
         float, typer.Option(help="Hz that are brought to zero.", rich_help_panel=STREAM)
     ] = 0,
     normalize: Annotated[
-        str, typer.Option(help="To unit power: frame, file, or none.", rich_help_panel=STREAM)
-    ] = "frame",
+        str | None,
+        typer.Option(
+            help="To unit power: frame, file, or none; default: frame, a data set's none.",
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
     step: Annotated[
         int | None, typer.Option(help="Samples from frame to frame.", rich_help_panel=STREAM)
     ] = None,

@@ -43,7 +43,7 @@ class Stream:
     symbol_rate: float | None = None
     decimate: int = 1
     shift: float = 0.0
-    normalize: str = "frame"
+    normalize: str | None = None
     step: int | None = None
     realtime: bool = False
     most: int | None = None
@@ -140,16 +140,18 @@ def _blocks(asked: Stream, package: "Package") -> "Callable[[threading.Event], I
                 "(about 8 samples a symbol)"
             )
         type_ = sample_type(asked.type)
-        Piped(-1, type_, length, asked.step, asked.normalize)  # refuses before anything runs
+        normalize = asked.normalize or "frame"
+        Piped(-1, type_, length, asked.step, normalize)  # refuses before anything runs
 
         def from_pipe(stopped: threading.Event) -> "Iterable[Block]":
             pipe = sys.stdin.fileno() if asked.source == STDIN else _opened(asked.source)
-            frames = Piped(pipe, type_, length, asked.step, asked.normalize, stopped)
+            frames = Piped(pipe, type_, length, asked.step, normalize, stopped)
             return first(frames, asked.most)
 
         return from_pipe
     recording = open_recording(asked.source, asked.type, asked.rate)
-    how = Preparation(asked.shift, asked.symbol_rate, asked.decimate, asked.normalize, asked.step)
+    normalize = asked.normalize or recording.normalize
+    how = Preparation(asked.shift, asked.symbol_rate, asked.decimate, normalize, asked.step)
     prepared = Prepared(recording, how, length)
     if asked.realtime and not recording.rate_known:
         raise BadInput("real time needs a rate; give --rate in samples a second")

@@ -65,6 +65,11 @@ class Recording:
     scaled: bool = False
 
     @property
+    def normalize(self) -> str:
+        """How its frames are normalised unless somebody says otherwise (`Preparation`)."""
+        return "none" if self.scaled else "frame"
+
+    @property
     def samples(self) -> int:
         """Samples in the file."""
         return self.source.samples * self.stored
