@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from deploy.board.driver import quantize
-from deploy.board.package import Package
+from deploy.board.package import Package, read_package
 from deploy.board.radioml import SNRS, Index
 from deploy.board.split import test_rows as official_rows
 from deploy.virtual_board.board import Board
+from deploy.virtual_board.choose import choose
 from deploy.virtual_board.overlay import write_overlay
 from deploy.virtual_board.played_dmas import PlayedDmas
 from deploy.virtual_board.server import serve
@@ -26,7 +28,9 @@ from tests.deploy.packages import (
     make_package,
     needs_board_env,
     other_fold,
+    run_client,
 )
+from tests.deploy.sum_package import WORDS, make_sum_package, results_of
 from training.synthesis import synthesise
 
 pytestmark = pytest.mark.slow
@@ -142,6 +146,99 @@ def test_finns_validator_finds_the_accuracy_of_an_8_bit_input(served, full_size:
     assert report["top-1_accuracy"] == pytest.approx(100 * right)
     found = np.load(folder / "validate_predictions.npz")["predictions"][0]
     np.testing.assert_array_equal(found, predicted)
+
+
+@pytest.fixture(scope="module")
+def rtl_package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """A package with RTL, INT8 to a class."""
+    package = read_package(make_sum_package(tmp_path_factory.mktemp("sum") / "package"))
+    write_overlay(package)
+    return package
+
+
+@needs_board_env
+def test_finns_validator_on_our_dmas(rtl_package: Package, full_size: Path, tmp_path: Path) -> None:
+    fabric = choose(rtl_package)
+    with closing(fabric), serve(Board(rtl_package, fabric), ADDRESS):
+        done = run_finn_driver(
+            rtl_package, tmp_path, "validate", "-ck", "batch_size=820", "Int", data=full_size
+        )
+        _, frames = fabric.told()
+    assert fabric.own_dmas and done.returncode == 0, done.stderr
+    rows = official_rows(index_of_full_size())
+    rows = rows[rows // CELL % len(SNRS) == len(SNRS) - 1]
+    assert frames == len(rows) == 9840
+    with h5py.File(full_size) as file:
+        integers = finns_quantizer(file["X"][rows])
+    wanted = results_of(integers.view(np.uint8).reshape(len(rows), -1))[:, 0]
+    found = np.load(tmp_path / "validate_predictions.npz")["predictions"][0]
+    np.testing.assert_array_equal(found, wanted)
+
+
+@needs_board_env
+def test_finns_throughput_test_on_our_dmas(rtl_package: Package, tmp_path: Path) -> None:
+    fabric = choose(rtl_package)
+    with closing(fabric), serve(Board(rtl_package, fabric), ADDRESS):
+        for batch in (1, 2, 63, 256, 1024, 4096):
+            done = run_finn_driver(
+                *(rtl_package, tmp_path, "run_throughput_test"),
+                *("-ck", f"batch_size={batch}", "Int"),
+            )
+            assert done.returncode == 0, done.stderr
+            report = json.loads((tmp_path / "report_throughput_test.json").read_text())
+            last, _ = fabric.told()
+            assert report["batch_size"] == batch and last is not None and last.frames == batch
+            # 257 clocks a frame in the accelerator; the DMAs and the memory on top.
+            assert batch * (WORDS + 1) < last.cycles < batch * (WORDS + 1) + 500
+
+
+@needs_board_env
+def test_our_driver_on_our_dmas_at_all_batches(rtl_package: Package, tmp_path: Path) -> None:
+    facts = tmp_path / "facts.json"
+    fabric = choose(rtl_package)
+    sweep = (1, 2, 3, 63, 64, 256, 1000, 4096)
+    with closing(fabric), serve(Board(rtl_package, fabric), ADDRESS):
+        done = run_client(
+            ADDRESS,
+            *("-m", "deploy.board.validate", rtl_package.folder, "--json", facts),
+            *("--batch", "4096", "--sweep", ",".join(map(str, sweep))),
+            timeout=600,
+        )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(facts.read_text())
+    assert found["agrees"] and found["compared"] == 624 and found["board"]["own_dmas"]
+    assert [row["batch"] for row in found["throughput"]] == list(sweep)
+    alone = 250e6 / (WORDS + 1)
+    assert found["frames_per_second"] == pytest.approx(alone, rel=0.01)
+    # From a start to a done, the DMAs' and the memory's clocks included.
+    assert 0.98 * alone < found["throughput"][-1]["accelerator_frames_per_second"] < alone
+
+
+@needs_board_env
+def test_the_published_network_as_adders_on_our_dmas(tmp_path: Path) -> None:
+    from build.sparse.sparse_build import build_sparse
+
+    build_sparse("aaronnet32++-hw8", "ZCU104", tmp_path / "out")
+    package = read_package(tmp_path / "out" / "package")
+    write_overlay(package)
+    facts = tmp_path / "facts.json"
+    fabric = choose(package)
+    with closing(fabric), serve(Board(package, fabric), ADDRESS):
+        done = run_client(
+            ADDRESS, "-m", "deploy.board.validate", package.folder, "--json", facts, timeout=1800
+        )
+        assert done.returncode == 0, done.stderr
+        theirs = run_finn_driver(
+            package, tmp_path, "run_throughput_test", "-ck", "batch_size=64", "Int"
+        )
+        last, _ = fabric.told()
+    found = json.loads(facts.read_text())
+    assert found["agrees"] and found["compared"] == 624 and found["board"]["own_dmas"]
+    assert theirs.returncode == 0, theirs.stderr
+    assert last is not None and last.frames == 64
+    print(
+        f"\n{found['frames_per_second']:,.0f} frames/s, {last.cycles / 64:.1f} clocks of 64 frames"
+    )
 
 
 @needs_board_env
