@@ -38,8 +38,8 @@ class Board:
         part: the device.
         clock: default clock in MHz.
         resources: LUT, FF, DSP, BRAM_18K, URAM of the device.
-        shell: how the accelerator is put around: "zynq" (PYNQ), "alveo", or "" where FINN+ stops
-            at the stitched IP.
+        shell: what FINN+ puts around an accelerator there: "zynq" (PYNQ), "alveo" or "" (nothing).
+            Bitfiles are ours: `build.shell.systems` lists the boards.
     """
 
     name: str

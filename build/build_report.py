@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from build.shell.reports import Implementation
 from deploy.board.records import to_json
 from models.config import FRAME_LENGTH
 from models.console import print_table
@@ -155,6 +156,7 @@ class BuildReport:
         verification: one entry a step.
         folding: as FINN's JSON has it; None where nothing is folded.
         fifos: of `simulation.sizing`; None unless they were sized.
+        implementation: what Vivado reports of the bitfile; None unless one was built.
     """
 
     DERIVED: ClassVar = ("score",)
@@ -173,6 +175,7 @@ class BuildReport:
     verification: tuple[Verified, ...]
     folding: dict[str, Any] | None = None
     fifos: dict[str, Any] | None = None
+    implementation: Implementation | None = None
 
     @property
     def score(self) -> float | None:
@@ -220,6 +223,16 @@ def head(source: "Source", request: "Request", style: str) -> dict[str, Any]:
     }
 
 
+def _implementation_rows(report: BuildReport) -> list[tuple[str, str]]:
+    """Return what Vivado reports of a bitfile, as rows of a table."""
+    if (found := report.implementation) is None:
+        return []
+    slack = f"{found.setup.slack_ns:.3f} ns to spare at {found.clock_mhz:g} MHz"
+    used = ", ".join(f"{one.used:,} {kind}" for kind, one in found.resources.items() if one.used)
+    watts = f"{found.power_w['total']:.2f} W, {found.power_w['dynamic']:.2f} of them dynamic"
+    return [("placed, timing", slack), ("placed, with its shell", used), ("power, Vivado's", watts)]
+
+
 def show(report: BuildReport, layers: bool = False) -> None:
     """Print a report as a table on stdout, and with `layers` those as another."""
     pace, example, checked = report.performance, report.comparison, report.verification
@@ -247,6 +260,7 @@ def show(report: BuildReport, layers: bool = False) -> None:
     rows.append(
         ("verified", f"{len(checked)} steps, {checked[-1].frames} frames each, no mismatch")
     )
+    rows += _implementation_rows(report)
     rows.append(("HLS nodes", ", ".join(report.hls_nodes) or "none"))
     title = f"{report.network} on {report.board}, {report.style} (estimates)"
     print_table(title, ("fact", "value"), rows)

@@ -8,8 +8,8 @@ import typer
 
 from models.cli import DATA, Code, Json, TrustRemembered, complete_network
 
-SPARSE_TO = ("estimate", "hdl")
-"""Targets that a sparse build reaches at once."""
+SPARSE_TO = ("estimate", "hdl", "project", "bitfile")
+"""Targets of a sparse build; it always writes its HDL."""
 
 
 def complete_board(incomplete: str) -> list[str]:
@@ -41,7 +41,8 @@ def build(
     to: Annotated[
         str,
         typer.Option(
-            help="How far: estimate, hdl, stitched or bitfile; a sparse build always writes HDL."
+            help="How far: estimate, hdl, project (for Vivado elsewhere), bitfile (by Vivado), or "
+            "stitched (FINN+'s IP); a sparse build always writes HDL."
         ),
     ] = "estimate",
     fps: Annotated[
@@ -120,6 +121,7 @@ def build(
 
         result = build_sparse(
             *(given, board, out),
+            to="hdl" if to == "estimate" else to,
             clock=clock,
             clocks=clocks,
             frames=data,
@@ -166,6 +168,7 @@ def boards(json: Json = None) -> None:
         setup(Path(folder))
         from build.boards import RESOURCES
         from build.boards import boards as known
+        from build.shell.systems import SYSTEMS
 
         found = known()
     if json:
@@ -178,7 +181,7 @@ def boards(json: Json = None) -> None:
                 board.name,
                 f"{board.clock:g}",
                 *(board.resources[kind] for kind in RESOURCES),
-                "bitfile" if board.shell else "stitched",
+                "bitfile" if board.name in SYSTEMS else "stitched",
             ]
             for board in found.values()
         ),

@@ -1,6 +1,5 @@
 """From what the user asked for to the configuration that FINN+'s builder reads."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,8 +13,10 @@ from finn.builder.build_dataflow_config import (
 
 from build.boards import Board
 
-Target = Literal["estimate", "hdl", "stitched", "bitfile"]
-TARGETS: tuple[Target, ...] = ("estimate", "hdl", "stitched", "bitfile")
+Target = Literal["estimate", "hdl", "stitched", "project", "bitfile"]
+TARGETS: tuple[Target, ...] = ("estimate", "hdl", "stitched", "project", "bitfile")
+GENERATING: tuple[Target, ...] = ("hdl", "project", "bitfile")
+"""Those that end with our own HDL; the last two go on with a shell around it (build/shell/)."""
 
 ESTIMATE_STEPS = (
     "build.steps.integer_input.step_integer_input",
@@ -53,25 +54,6 @@ STITCHED_STEPS = (
     "step_generate_hardware",
     "step_create_stitched_ip",
 )
-BITFILE_STEPS = (
-    "step_prepare_synthesis",
-    "step_synthesize_bitfile",
-    "step_make_driver",
-    "step_deployment_package",
-)
-
-OUTPUTS = {
-    "estimate": [DataflowOutputType.ESTIMATE_REPORTS],
-    "hdl": [DataflowOutputType.ESTIMATE_REPORTS],
-    "stitched": [DataflowOutputType.ESTIMATE_REPORTS, DataflowOutputType.STITCHED_IP],
-    "bitfile": [
-        DataflowOutputType.ESTIMATE_REPORTS,
-        DataflowOutputType.STITCHED_IP,
-        DataflowOutputType.BITFILE,
-        DataflowOutputType.PYNQ_DRIVER,
-        DataflowOutputType.DEPLOYMENT_PACKAGE,
-    ],
-}
 
 
 @dataclass(frozen=True)
@@ -99,14 +81,9 @@ class Request:
 
 def step_names(to: Target, logits: bool, size_fifos: bool = False) -> list[str]:
     """Return the steps up to `to`, FINN's by their names, ours as importable names."""
-    following = {
-        "estimate": (),
-        "hdl": HDL_STEPS,
-        # FINN's own hardware generation inserts converters and FIFOs itself.
-        "stitched": STITCHED_STEPS,
-        "bitfile": STITCHED_STEPS + BITFILE_STEPS,
-    }
-    steps = [*ESTIMATE_STEPS, *following[to]]
+    # FINN's own hardware generation inserts converters and FIFOs itself.
+    following = {"estimate": (), "stitched": STITCHED_STEPS}
+    steps = [*ESTIMATE_STEPS, *following.get(to, HDL_STEPS)]
     if logits:
         steps.remove("build.steps.class_output.step_class_index")
     if not size_fifos and SIZE_FIFOS in steps:
@@ -114,20 +91,12 @@ def step_names(to: Target, logits: bool, size_fifos: bool = False) -> list[str]:
     return steps
 
 
-def clock_period(clock: float) -> float:
-    """Return the ns of a cycle at `clock` MHz from which FINN's shell gets back as many MHz.
-
-    It cuts 1 / (0.001 ns) to whole MHz, and what 1000 / 120 rounds to would be 119 MHz there.
-    """
-    period = 1000 / clock
-    while int(1 / (period * 0.001)) < int(clock):
-        period = math.nextafter(period, 0)
-    return period
-
-
 def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
     """Return FINN's configuration; its `to_yaml` is what `finn build` takes."""
     board = request.board
+    outputs = [DataflowOutputType.ESTIMATE_REPORTS]
+    if request.to == "stitched":
+        outputs.append(DataflowOutputType.STITCHED_IP)
     return DataflowBuildConfig(
         output_dir=str(out),
         board=board.name,
@@ -135,10 +104,10 @@ def builder_config(request: Request, out: Path) -> DataflowBuildConfig:
         shell_flow_type=(
             ShellFlowType.VITIS_ALVEO if board.shell == "alveo" else ShellFlowType.VIVADO_ZYNQ
         ),
-        synth_clk_period_ns=clock_period(request.clock),
+        synth_clk_period_ns=1000 / request.clock,
         target_fps=None if request.fps is None else int(request.fps),
         folding_config_file=request.folding,
-        generate_outputs=OUTPUTS[request.to],
+        generate_outputs=outputs,
         steps=step_names(request.to, request.logits, request.size_fifos),
         # Thresholds of their own: FINN's RTL matrix unit takes none, and RTL is what simulates.
         standalone_thresholds=True,

@@ -24,7 +24,7 @@ from build.layout import GENERATED, HDL, MARKER, NETWORK, STREAMED, graph_after
 from build.source import Source, load_graph, open_source
 from build.staging import staged
 from build.stimuli import frames_to_verify
-from build.xilinx import check_tools, find_vivado
+from build.xilinx import check_tools
 from models.checkpoint import Checkpoint
 from models.config import CONFIGS, NetConfig
 from models.console import Bar
@@ -33,6 +33,7 @@ from models.files import write_json
 from models.user_code import Trust
 
 if TYPE_CHECKING:
+    from build.simulation.stitch import Accelerator
     from build.verify import Verifier
 
 TUNED = "tuned"
@@ -83,7 +84,8 @@ def build(
         board: a name that `build.boards` lists.
         out: folder for everything. A former build there is replaced in the end; until then, and if
             this one fails, it stays. Other files there stay in any case.
-        to: "estimate", "hdl", "stitched" or "bitfile" (the last two need Vivado).
+        to: "estimate", "hdl", "stitched", "project" or "bitfile" (the first of these three and the
+            last need Vivado).
         fps: frames/s to reach with the least resources; without it and `folding` the fastest
             folding up to the line rate that fits the board comfortably.
         folding: a folding JSON of FINN's to apply instead, or "tuned" for the one that we ship for
@@ -113,7 +115,7 @@ def build(
         raise BadInput("give either --fps or --folding, not both")
     if fps is not None and not 0 < fps < math.inf:
         raise BadInput(f"frames/s must be positive, not {fps:g}")
-    if size_fifos and to != "hdl":
+    if size_fifos and to in ("estimate", "stitched"):
         raise BadInput("--size-fifos simulates generated HDL: it goes with --to hdl")
     if clock is not None and not 1 <= clock <= 1000:
         raise BadInput(f"the clock must lie between 1 and 1000 MHz, not {clock:g}")
@@ -126,7 +128,9 @@ def build(
     with staged(out) as new, quiet(new / "libraries.log", verbose):
         setup(new / GENERATED)
         from build.boards import find_board
-        from build.finn_config import TARGETS, Request
+        from build.finn_config import GENERATING, TARGETS, Request
+        from build.shell.implement import with_shell
+        from build.simulation.stitch import stitch
         from build.verify import Verifier
 
         if to not in TARGETS:
@@ -143,17 +147,20 @@ def build(
             logits=logits,
             size_fifos=size_fifos,
         )
-        if to in ("stitched", "bitfile"):
-            check_tools(request)
+        check_tools(chosen, to)
         verifier = Verifier(source.model, frames, out / "verification", source.network)
         check_rewritten(source, frames, verifier.classes)
         seconds = run(source, request, new, verifier, verbose, alter)
         from build import estimates
 
         report = estimates.collect(source, request, new, verifier.results)
+        stitched = None
+        if to in GENERATING:
+            stitched = stitch(ModelWrapper(str(graph_after(new, HDL))), new / GENERATED)
+            report = with_shell(report, request, stitched, new, out)
         estimates.write(report, request, new)
         if to != "estimate":
-            _package(source, request, report, new)
+            _package(source, request, report, new, stitched)
         write_json(new / MARKER, {"seconds": seconds, "to": to, "board": request.board.name})
     setup(out / GENERATED)
     return BuildResult(out, graph_after(out, list(seconds)[-1]), report, seconds)
@@ -197,14 +204,11 @@ def tuned_folding(source: Source, board: str) -> Path:
     raise BadInput(f"no tuned folding for {source.name} on {board}; there are {there}")
 
 
-def _package(source: Source, request: Any, report: DenseReport, out: Path) -> None:
+def _package(
+    source: Source, request: Any, report: DenseReport, out: Path, stitched: "Accelerator | None"
+) -> None:
     from build.package import ends_of, write_package
-    from build.simulation.stitch import stitch
 
-    generated = graph_after(out, HDL)
-    stitched = None
-    if generated.exists():
-        stitched = stitch(ModelWrapper(str(generated)), out / GENERATED)
     graph = graph_after(out, STREAMED)
     if not graph.exists():
         graph = graph_after(out, "step_minimize_bit_width")
@@ -262,7 +266,7 @@ def run(
         config.steps = [watched(step) for step in steps]
         exported = out / NETWORK
         source.model.save(str(exported))
-        if find_vivado() is None:
+        if "XILINX_VIVADO" not in os.environ:
             builder.get_vivado_root = lambda: "none"
         # The builder swallows exceptions except under pytest; both ways ours come out here.
         try:

@@ -9,6 +9,8 @@ REPORT = "report.json"
 NETWORK = "network.onnx"  # as exported, before the first step
 GENERATED = "finn"  # FINN's own folder: generated HDL, Xilinx projects
 PACKAGE = "package"
+VIVADO = "vivado"  # the shell's project
+BITFILES = ("accelerator.bit", "accelerator.hwh")  # what comes out of it
 
 ESTIMATED = "step_generate_estimate_reports"
 STREAMED = "step_insert_streams"  # the last graph that is whole without generated HDL

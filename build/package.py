@@ -16,7 +16,7 @@ from qonnx.custom_op.registry import getCustomOp
 from build.build_report import BuildReport
 from build.finn_config import Request
 from build.input_norm import norm_of
-from build.layout import PACKAGE
+from build.layout import BITFILES, PACKAGE, VIVADO
 from build.simulation.rtl_folder import write_rtl
 from build.source import Source
 from build.steps.class_output import OUTPUT_PROPERTY
@@ -113,12 +113,8 @@ def write_package(
         file.attrs["label"] = label
     if graph is not None:
         shutil.copy(graph, folder / GRAPH)
-    built = out / "driver" / SETTINGS
-    if built.exists():
-        shutil.copy(built, folder)
-    else:
-        write_json(folder / SETTINGS, _driver_settings(request, ends))
-    bitfile = _copy_bitfile(out, folder)
+    write_json(folder / SETTINGS, _driver_settings(request, ends))
+    bitfile = _copy_bitfile(out / VIVADO, folder)
     if stitched is not None:
         write_rtl(stitched, folder / RTL)
     checkpoint, task = source.checkpoint, source.task
@@ -222,11 +218,10 @@ def _driver_settings(request: Request, ends: Ends) -> dict[str, Any]:
     return {"driver_information": information, "experiment_information": {}}
 
 
-def _copy_bitfile(out: Path, folder: Path) -> str | None:
-    """Copy what Vivado or Vitis built; return the bitfile's name, or None."""
-    name = None
-    for path in sorted((out / "bitfile").glob("finn-accel*")):
-        shutil.copy(path, folder)
-        if path.suffix in (".bit", ".xclbin"):
-            name = path.name
-    return name
+def _copy_bitfile(vivado: Path, folder: Path) -> str | None:
+    """Copy what Vivado built, if it did; return the bitfile's name, or None."""
+    if not (vivado / BITFILES[0]).exists():
+        return None
+    for name in BITFILES:
+        shutil.copy(vivado / name, folder)
+    return BITFILES[0]

@@ -25,8 +25,8 @@ PREFIX = ".aaronnet-build-"
 JOURNAL = ".aaronnet-swap.json"
 
 NAMES = (
-    *("finn", "finn-rtllib", "intermediate_models", "report", "package", "driver", "bitfile"),
-    *("stitched_ip", "deploy", MARKER, "report.json", "folding.json", "finn_build.yaml"),
+    *("finn", "finn-rtllib", "intermediate_models", "report", "package", "vivado"),
+    *("stitched_ip", MARKER, "report.json", "folding.json", "finn_build.yaml"),
     *("balance.png", "network.onnx", "build_dataflow.log", "libraries.log"),
     "template_specialize_layers_config.json",
 )

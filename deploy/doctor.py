@@ -120,7 +120,9 @@ def _vivado() -> Finding:
 
     folder = find_vivado()
     get = "" if folder else f"Vivado {SUPPORTED}: source its settings64.sh"
-    return Finding("Vivado", str(folder or ""), "bitfiles (--to stitched, --to bitfile)", get)
+    return Finding(
+        "Vivado", str(folder or ""), "bitfiles (--to bitfile; no Vitis HLS, no board files)", get
+    )
 
 
 def _docker() -> Finding:

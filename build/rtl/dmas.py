@@ -86,6 +86,12 @@ class Dma:
         return self.word_bytes * self.frame_words
 
     @property
+    def slot_bytes(self) -> int:
+        """Bytes of a ring's slot: a frame in whole beats."""
+        beat = self.data_bits // 8
+        return -(-self.frame_bytes // beat) * beat
+
+    @property
     def parameters(self) -> dict[str, int]:
         """The module's."""
         return {

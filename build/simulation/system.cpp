@@ -5,6 +5,7 @@
 //   write BUS OFFSET VALUE         read BUS OFFSET            -> value
 //   poll BUS MASK CLOCKS           read control until a bit of MASK is set -> value, or "timeout"
 //                                  after so many clocks in which nothing moved
+//   reach BUS OFFSET VALUE CLOCKS  the same of a counter (modulo 2^32) until it is VALUE or more
 //   run CLOCKS                     quiet CLOCKS               until no transaction is open, or "timeout"
 //   room ADDRESS SIZE              memory is here             empty   forget all memory and faults
 //   load ADDRESS FILE              save ADDRESS SIZE FILE
@@ -344,6 +345,17 @@ int main(int argc, char** argv) {
                                 transfer.all_frames})
                 name += std::to_string(number) + " ";
             answer = name + std::to_string(violations);
+        } else if (command == "reach") {
+            words >> name;
+            const uint64_t offset = number(words), wanted = number(words);
+            const uint64_t patience = number(words), began = cycle;
+            answer = "timeout";
+            while (cycle <= std::max(began, moved) + patience) {
+                uint32_t value = 0;
+                if (!lite_read(bus_named(name), offset, value)) { answer = "stuck"; break; }
+                if (int32_t(value - uint32_t(wanted)) >= 0) { answer = std::to_string(value); break; }
+                for (int i = 0; i < 8; i++) step();
+            }
         } else if (command == "run") {
             for (uint64_t left = number(words); left; left--) step();
         } else if (command == "quiet") {

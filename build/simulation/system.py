@@ -144,6 +144,10 @@ class Script:
         """
         return self.add(f"poll {dma}_s_axi {mask} {clocks}")
 
+    def reach(self, dma: str, offset: int, value: int, clocks: int) -> int:
+        """Read a counter until it has come to a value; answered as `poll` is."""
+        return self.add(f"reach {dma}_s_axi {offset} {value} {clocks}")
+
     def load(self, address: int, data: bytes) -> int:
         """Put bytes into memory."""
         name = f"load{len(self.files)}"

@@ -23,6 +23,7 @@ from build.source import Source, open_source
 from build.sparse.from_graph import network_of
 from build.staging import staged
 from build.stimuli import frames_to_verify
+from build.xilinx import check_tools
 from models.checkpoint import Checkpoint
 from models.errors import BadInput
 from models.files import write_json
@@ -37,6 +38,7 @@ def build_sparse(
     board: str,
     out: str | Path,
     *,
+    to: str = "hdl",
     clock: float | None = None,
     clocks: int | str | None = None,
     frames: np.ndarray | str | Path | None = None,
@@ -49,6 +51,7 @@ def build_sparse(
         given: a checkpoint, its file (.pth), a QONNX file (.onnx), or one of them opened.
         board: a name that `build.boards` lists.
         out: folder for everything; a former build there is replaced in the end.
+        to: "hdl", "project" or "bitfile" (which needs Vivado).
         clock: MHz; the board's default otherwise.
         clocks: from one frame to the next; the least otherwise. More take less area;
             "auto" takes the least that leave 30 % of the board's LUTs, by an estimate.
@@ -76,16 +79,20 @@ def build_sparse(
     with staged(out) as new, quiet(new / "libraries.log", verbose):
         setup(new / GENERATED)
         from build.boards import find_board
-        from build.finn_config import Request
+        from build.finn_config import GENERATING, Request
         from build.package import write_package
+        from build.shell.implement import with_shell
         from build.sparse.area import fastest
         from build.sparse.assemble import compile_network
         from build.sparse.compose import compose
         from build.sparse.fold import fold
         from build.sparse.phases import check_composed, check_constants, check_folded, check_lifted
 
+        if to not in GENERATING:
+            raise BadInput(f"a sparse build goes to {', '.join(GENERATING)}, not to {to!r}")
         chosen = find_board(board)
-        request = Request(board=chosen, to="hdl", clock=clock or chosen.clock)
+        check_tools(chosen, to)
+        request = Request(board=chosen, to=to, clock=clock or chosen.clock)
         began = time.perf_counter()
 
         def lap(step: str) -> None:
@@ -111,12 +118,15 @@ def build_sparse(
         )
         lap("verification")
         report = _report(source, request, made, composed, verification)
+        report = with_shell(report, request, made.accelerator, new, out)
+        if to != "hdl":
+            lap("shell")
         source.model.save(str(new / NETWORK))
         write_json(new / REPORT, report.to_dict())
         ends = _ends(network, made)
         write_package(source, request, report, ends, new, stitched=made.accelerator)
         lap("package")
-        marker = {"seconds": seconds, "to": "hdl", "board": request.board.name, "style": SPARSE}
+        marker = {"seconds": seconds, "to": to, "board": request.board.name, "style": SPARSE}
         write_json(new / MARKER, marker)
     setup(out / GENERATED)
     if area is not None:

@@ -13,6 +13,7 @@ VERSION, OURS = 0x40, 0x41444D
 """What our DMAs say of themselves: OURS in the upper 24 bits."""
 STATUS, RESET, IGNORED, BAD, BAD_LOW, BAD_HIGH, FRAMES = 0x44, 0x48, 0x4C, 0x50, 0x54, 0x58, 0x5C
 CLOCKS = 0x60
+RING, BY_PROGRAM, BY_DMA, LOST = 0x70, 0x74, 0x78, 0x7C
 """Registers that FINN's IODMA has not."""
 BUSY, RESETTING, SLVERR, DECERR, RANGE, MISALIGNED = 1, 2, 4, 8, 16, 32
 """Bits of STATUS."""

@@ -1,127 +1,120 @@
-"""FINN's own flow to a bitfile, with stand-ins for Xilinx' tools: what they are told to do."""
+"""`aaronnet build --to bitfile` of both styles, with a stand-in for Vivado."""
 
 import json
-from pathlib import Path
+import subprocess
 
 import pytest
 
-from build.finn_config import clock_period
-from build.flow import BuildResult, build
-from models.errors import BadInput
+from build.flow import build
+from models.errors import BadInput, CheckFailed
 from tests.build.small_aaronnet import frames_for, small_checkpoint
-from tests.build.xilinx_stand_in import install, option, recorded
+from tests.build.xilinx_stand_in import install
+from tests.conftest import ROOT
 
 pytest.importorskip("tkinter", reason="runs Tcl with Python's own interpreter")
+BOARD_PYTHON = ROOT / ".venv-board" / "bin" / "python"
 
 
 @pytest.fixture
-def to_bitfile(tmp_path, monkeypatch):
-    """Builds the small network's bitfile for a board."""
+def vivado(tmp_path, monkeypatch):
+    """The stand-in, on the PATH."""
     install(tmp_path, monkeypatch)
-
-    def run(board: str, **options) -> BuildResult:
-        out = tmp_path / "out"
-        return build(small_checkpoint(), board, out, to="bitfile", frames=frames_for(8), **options)
-
-    return run
+    return monkeypatch
 
 
-def bd_connections(calls: list[list[str]]) -> set[frozenset[str]]:
-    """The pairs of interface pins that are joined."""
-    return {
-        frozenset(word for word in call[1:] if "/" in word)
-        for call in calls
-        if call[0] == "connect_bd_intf_net"
-    }
+def check_bitfile(result, board: str, clock: float) -> None:
+    """What a finished build has of its bitfile."""
+    from build.finished import open_build
+    from deploy.board.device import check_clock
+    from deploy.board.package import read_package
+
+    package = read_package(result.folder / "package")
+    assert package.bitfile is not None and package.bitfile.name == "accelerator.bit"
+    assert package.overlay == package.bitfile and package.clock_mhz == clock
+    check_clock(package)
+    handoff = package.overlay.with_suffix(".hwh").read_text()
+    for dma in (package.input.dma, package.output.dma):
+        assert f'INSTANCE="{dma}" MASTERBUSINTERFACE' in handoff
+    facts = json.loads((result.folder / "report.json").read_text())["implementation"]
+    assert facts["clock_mhz"] == clock and facts["setup"]["slack_ns"] == 0.213
+    assert facts["resources"]["BRAM_18K"]["used"] == 207 and facts["power_w"]["total"] == 3.812
+    opened = open_build(result.folder)
+    assert opened.report.board == board and opened.report.implementation == (
+        result.report.implementation
+    )
 
 
-@pytest.mark.parametrize(
-    ("board", "clock", "part", "processor", "memory"),
-    [
-        ("ZCU104", 120, "xczu7ev-ffvc1156-2-e", "zynq_ultra_ps_e", "S_AXI_HP0_FPD"),
-        pytest.param(
-            *("Pynq-Z2", None, "xc7z020clg400-1", "processing_system7", "S_AXI_HP0"),
-            marks=pytest.mark.slow,
-        ),
-    ],
-)
-def test_zynq_shell(to_bitfile, board, clock, part, processor, memory):
-    result = to_bitfile(board, clock=clock)
-    (folder,) = (result.folder / "finn").glob("vivado_zynq_proj_*")
-    calls = recorded(folder)
+def test_a_sparse_bitfile(vivado, tmp_path):
+    from build.sparse.sparse_build import build_sparse
 
-    (project,) = (call for call in calls if call[0] == "create_project")
-    assert option(project, "-part") == part
-    cells = {call[-1]: call for call in calls if call[0] == "create_bd_cell"}
-    assert processor in option(cells["zynq_ps"], "-vlnv")
-    made_clock = [
-        call[2] for call in calls if call[0] == "set_property" and call[-1] == "clk_wiz_0"
-    ]
-    assert f"CONFIG.CLKOUT1_REQUESTED_OUT_FREQ {clock or 100} " in made_clock[-1]
+    out, given = tmp_path / "out", small_checkpoint()
+    vivado.setenv("STAND_IN_SLACK", "-0.25,0.1")
+    with pytest.raises(CheckFailed, match=r"missed by 0\.250 ns of setup .*reports: .*-reports"):
+        build_sparse(given, "Pynq-Z2", out, to="bitfile", clock=112.5, frames=frames_for(8))
+    kept = {path.name for path in (out / "vivado-reports").iterdir()}
+    assert kept >= {"timing.rpt", "utilization.rpt", "power.rpt", "vivado.log"}
+    assert not (out / "report.json").exists()
 
-    network = "StreamingDataflowPartition_1"
-    assert {"idma0", network, "odma0"} <= set(cells)
-    assert bd_connections(calls) >= {
-        frozenset(pair)
-        for pair in (
-            ("idma0/m_axis_0", f"{network}/s_axis_0"),
-            (f"{network}/m_axis_0", "odma0/s_axis_0"),
-            ("idma0/m_axi_gmem0", "smartconnect_0/S00_AXI"),
-            ("odma0/m_axi_gmem0", "smartconnect_0/S01_AXI"),
-            ("smartconnect_0/M00_AXI", f"zynq_ps/{memory}"),
-        )
-    }
-    repositories = {
-        path
-        for call in calls
-        if call[:2] == ["set_property", "ip_repo_paths"]
-        for path in call[2].split()
-    }
-    assert repositories and all(Path(path).is_dir() for path in repositories)
-
-    package = result.folder / "package"
-    manifest = json.loads((package / "manifest.json").read_text())
-    assert manifest["bitfile"] == "finn-accel.bit"
-    assert manifest["clock_mhz"] == (clock or 100)
-    assert {"finn-accel.bit", "finn-accel.hwh"} <= set(manifest["files"])
+    vivado.delenv("STAND_IN_SLACK")
+    result = build_sparse(given, "Pynq-Z2", out, to="bitfile", clock=112.5, frames=frames_for(8))
+    check_bitfile(result, "Pynq-Z2", 112.5)
+    assert not (out / "vivado-reports").exists()
 
 
 @pytest.mark.slow
-def test_alveo_link(to_bitfile, monkeypatch):
-    monkeypatch.setenv("PLATFORM_REPO_PATHS", "platforms")
-    monkeypatch.setenv("XILINX_XRT", "xrt")
-    result = to_bitfile("U250")
-    (folder,) = (result.folder / "finn").glob("vitis_link_device_0_*")
-    words = (folder / "calls.txt").read_text().splitlines()
-    assert "u250" in option(words, "--platform")
-    assert option(words, "--kernel_frequency") == "250"
-    kernels = [word for word in words if word.endswith(".xo")]
-    assert len(kernels) == 3 and all(Path(word).is_file() for word in kernels)
-    config = Path(option(words, "--config")).read_text().splitlines()
-    network = "StreamingDataflowPartition_1"
-    assert [line for line in config if line.startswith("sc=")] == [
-        f"sc=idma_0.m_axis_0:{network}.s_axis_0",
-        f"sc={network}.m_axis_0:odma_0.s_axis_0",
-    ]
-    manifest = json.loads((result.folder / "package" / "manifest.json").read_text())
-    assert manifest["bitfile"] == "finn-accel-0.xclbin"
+@pytest.mark.parametrize(("board", "clock"), [("ZCU104", 187.5), ("Pynq-Z2", 100.0)])
+def test_a_dense_bitfile(board, clock, vivado, tmp_path):
+    out = tmp_path / "out"
+    result = build(small_checkpoint(), board, out, to="bitfile", clock=clock, frames=frames_for(8))
+    check_bitfile(result, board, clock)
+    # The same project, to be taken to another machine.
+    vivado.setenv("PATH", "/usr/bin")
+    moved = build(
+        small_checkpoint(), board, tmp_path / "two", to="project", clock=clock, frames=frames_for(8)
+    )
+    assert moved.report.implementation is None
+    for name in ("settings.tcl", "shell.tcl", "hdl/shell_idma0.v", "hdl/accelerator.sv"):
+        one, two = (folder / "vivado" / name for folder in (out, moved.folder))
+        assert one.read_bytes() == two.read_bytes()
 
 
-def test_what_an_alveo_link_needs_is_named_before_any_work(to_bitfile, monkeypatch, tmp_path):
-    monkeypatch.delenv("PLATFORM_REPO_PATHS", raising=False)
-    monkeypatch.delenv("XILINX_XRT", raising=False)
-    with pytest.raises(BadInput, match=r"PLATFORM_REPO_PATHS \(.*\) and XILINX_XRT \(source"):
-        to_bitfile("U250")
-    assert not (tmp_path / "out").exists()
+def test_pynq_finds_the_dmas(tmp_path, finn):
+    """Unmodified pynq reads the handoff: names, addresses, the fabric's clock, interrupts."""
+    from tests.build.vivado.projects import tiny_project
+    from tests.build.vivado.tool import Vivado
+
+    if not BOARD_PYTHON.exists():
+        pytest.skip("make board-env")
+    code = """
+import sys
+from pynqmetadata.frontends import Metadata
+from pynqmetadata.views.runtime.clock_dict_view import ClockDictView
+from pynqmetadata.views.runtime.ip_dict_view import IpDictView
+found = Metadata(input=sys.argv[1])
+for name, facts in IpDictView(found).view.items():
+    print(name, hex(facts.get("phys_addr", 0)), facts.get("addr_range"))
+# It looks a Zynq-7000's clock up under another name and finds none, see docs/boards.md.
+if sys.argv[2] == "ZCU104":
+    clock = ClockDictView(found).clock_dict[0]
+    print("clock", clock["enable"], clock["divisor0"], clock["divisor1"])
+"""
+    for board, base in (("ZCU104", 0xA0000000), ("Pynq-Z2", 0x43C00000)):
+        script = tiny_project(board, tmp_path / board)
+        Vivado().run(script)
+        handoff = script.parent / "accelerator.hwh"
+        command = [str(BOARD_PYTHON), "-c", code, str(handoff), board]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        said = done.stdout.splitlines()
+        for index, name in enumerate(("idma0", "odma0", "axi_intc_0")):
+            assert f"{name} {base + index * 0x10000:#x} 65536" in said, done.stdout
+        if board == "ZCU104":
+            assert "clock 1 15 1" in said, done.stdout
 
 
-def test_a_shell_makes_whole_megahertz_only(to_bitfile):
-    with pytest.raises(BadInput, match="choose --clock 188 instead of 187.5"):
-        to_bitfile("ZCU104", clock=187.5)
-
-
-def test_the_shell_gets_every_clock_back():
-    for clock in range(1, 1001):
-        period = clock_period(clock)
-        assert int(1 / (period * 0.001)) == clock  # as `MakeZYNQProject` does
-        assert round(1000 / period) == clock  # as `VitisBuild` does
+def test_what_has_no_shell_is_refused_before_any_work(vivado, tmp_path):
+    out = tmp_path / "out"
+    for board in ("U250", "VEK280"):
+        with pytest.raises(BadInput, match=f"no shell for {board}, it gets as far as --to stitch"):
+            build(small_checkpoint(), board, out, to="bitfile")
+    assert not out.exists()

@@ -235,14 +235,10 @@ def test_folding_of_another_network_is_refused(built, tmp_path):
 @pytest.mark.parametrize(
     ("board", "to", "message"),
     [
-        (
-            "ZCU104",
-            "bitfile",
-            r"needs Vivado and Vitis HLS .* \(FINN\+ supports 2022.2 or 2024.2\)",
-        ),
-        ("ZCU104", "stitched", "needs Vivado on the PATH"),
-        ("U250", "bitfile", r"needs Vivado and Vitis HLS \(vitis_hls\) and Vitis \(v\+\+\)"),
-        ("VEK280", "bitfile", "no shell for VEK280"),
+        ("ZCU104", "bitfile", r"needs Vivado \(2022.2 or 2024.2\) on the PATH; .*--to project"),
+        ("ZCU104", "stitched", r"needs Vivado .* on the PATH; .*--to hdl"),
+        ("U250", "bitfile", "no shell for U250"),
+        ("VEK280", "project", "no shell for VEK280"),
     ],
 )
 def test_missing_tools_are_named_before_any_work(board, to, message, tmp_path, monkeypatch):

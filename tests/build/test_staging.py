@@ -73,7 +73,7 @@ def test_after_a_fault_of_ours_its_folder_stays_until_the_next_build(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "theirs", ["report/", "report/notes.txt", "package/p", "bitfile", "build.json", "finn/x/y"]
+    "theirs", ["report/", "report/notes.txt", "package/p", "vivado", "build.json", "finn/x/y"]
 )
 @pytest.mark.parametrize("built", [False, True])
 def test_other_peoples_files_of_these_names_are_refused(theirs, built, tmp_path):

@@ -60,7 +60,7 @@ def test_what_fits_and_is_faster_is_built_sparse_and_said_so(taken, checkpoint):
         (["--fps", "1000"], "dense", "--fps decides"),
         (["--folding", "tuned"], "dense", "--folding decides"),
         (["--logits"], "dense", "--logits decides"),
-        (["--to", "bitfile"], "dense", "--to bitfile decides"),
+        (["--to", "stitched"], "dense", "--to stitched decides"),
         (["--to", "hdl", "--size-fifos"], "dense", "--size-fifos decides"),
         (["--clocks", "auto"], "sparse", "--clocks decides"),
     ],

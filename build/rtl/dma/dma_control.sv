@@ -18,14 +18,28 @@
 //   0x60  clocks of the last transfer, low half          0x64  high half
 //   0x68  bytes a frame
 //   0x6C  bits a beat (bits 15..0), bytes a word of the stream (bits 31..16)
+//   0x70  slots of the ring (16 bits); 0: a start is about as many frames as 0x1C says
+//   0x74  counted by the program since the start, modulo 2^32; reading DMA: frames that it has put
+//         into their slots, writing DMA: results that it has taken out of theirs. Cleared by a start
+//   0x78  counted by the DMA since the start; reading: frames whose slots are free again, writing:
+//         results that lie in their slots
+//   0x7C  reading: frames that were overwritten in their slots before the accelerator had them;
+//         writing: counts at 0x74 that cannot be, which are ignored. Since the start
 //
 // Address and frames are taken at the start; writing them later is about the next transfer.
+//
+// With a ring, a start goes on without end: frame n lies in slot n modulo their number, each slot a
+// whole number of beats. A reading DMA waits for frames, skips those that were overwritten, and
+// counts them; a writing DMA waits until there is a free slot, and with it the accelerator. The
+// interrupt comes with each result, and at the reading DMA with each run of frames that were there.
+// 0 written to 0x70 ends it, done, between two frames; a bad response ends it too.
 module dma_control #(
 	int unsigned  ADDRESS_BITS,
 	int unsigned  DATA_BITS,
 	int unsigned  WORD_BYTES,
 	int unsigned  FRAME_WORDS,
-	int unsigned  BEAT_BITS
+	int unsigned  BEAT_BITS,
+	bit  READS
 )(
 	input	logic  clk,
 	input	logic  rst_n,
@@ -60,6 +74,7 @@ module dma_control #(
 	input	logic  finished,
 	input	logic  quiet,
 	input	logic  frame_done,
+	input	logic  next_frame,     // there is one to move, as far as the stream knows
 	input	logic  fault,
 	input	logic  fault_decode,   // DECERR, or else SLVERR
 	input	logic [ADDRESS_BITS-1:0]  fault_address,
@@ -79,6 +94,8 @@ module dma_control #(
 	localparam int unsigned  END_BITS = (LENGTH_BITS > ADDRESS_BITS? LENGTH_BITS : ADDRESS_BITS) + 1;
 	localparam logic [FACTOR_BITS-1:0]  FACTOR = FACTOR_BITS'(FRAME_BYTES);
 	localparam int unsigned  RESET_CLOCKS = 16;
+	localparam int unsigned  SLOT_BYTES = (FRAME_BYTES + BYTES - 1) / BYTES * BYTES;
+	localparam bit  PACKED = SLOT_BYTES == FRAME_BYTES;  // several slots are one transfer
 
 	uwire  unused = &{s_axi_awaddr[1:0], s_axi_araddr[1:0]};
 
@@ -102,6 +119,9 @@ module dma_control #(
 	logic [1:0]  interrupt_at, interrupt_for;
 	logic [3:0]  errors;
 	logic [31:0]  ignored, bad, moved;
+	logic [15:0]  ring_asked, ring;      // slots: of the next start, or 0 to end; of this one
+	logic [31:0]  by_program, by_dma, lost;
+	uwire [31:0]  released = READS? moved : by_dma;
 	logic [63:0]  first_bad, clocks;
 	logic  busy;
 
@@ -133,6 +153,10 @@ module dma_control #(
 	5'(32'h64 >> 2): shown = clocks[63:32];
 	5'(32'h68 >> 2): shown = FRAME_BYTES;
 	5'(32'h6C >> 2): shown = {16'(WORD_BYTES), 16'(DATA_BITS)};
+	5'(32'h70 >> 2): shown = 32'(ring_asked);
+	5'(32'h74 >> 2): shown = by_program;
+	5'(32'h78 >> 2): shown = released;
+	5'(32'h7C >> 2): shown = lost;
 	default: shown = 0;
 	endcase
 
@@ -155,7 +179,7 @@ module dma_control #(
 		end
 	end
 
-	uwire  completes;
+	uwire  completes, turns;
 	uwire [1:0]  toggled = write && (at == 5'(32'h0C >> 2)) && strobes[0]? data[1:0] : 0;
 	always_ff @(posedge clk) begin
 		if(write) unique case(at)
@@ -164,9 +188,10 @@ module dma_control #(
 		5'(32'h10 >> 2): base[31:0]  <= merged(base[31:0]);
 		5'(32'h14 >> 2): base[63:32] <= merged(base[63:32]);
 		5'(32'h1C >> 2): repetitions <= merged(repetitions);
+		5'(32'h70 >> 2): ring_asked <= 16'(merged(32'(ring_asked)));
 		default: ;
 		endcase
-		interrupt_for <= (interrupt_for ^ toggled) | (completes? interrupt_at : 0);
+		interrupt_for <= (interrupt_for ^ toggled) | (completes || turns? interrupt_at : 0);
 		interrupt <= interrupts_on && (interrupt_for != 0);
 		// What becomes done while it is read shows in the next read.
 		done  <= completes || (done && !(read && (s_axi_araddr[6:2] == 0)) && !begins && !resetting);
@@ -179,6 +204,7 @@ module dma_control #(
 			interrupt     <= 0;
 			base  <= 0;
 			repetitions <= 0;
+			ring_asked  <= 0;
 			done  <= 0;
 			ready <= 0;
 			ignored <= 0;
@@ -186,13 +212,18 @@ module dma_control #(
 	end
 
 	//- Transfer -------------------------------------------------------------------------------
-	typedef enum logic [2:0] { IDLE, MULTIPLY, LAST, CHECK, LAUNCH, RUN } state_e;
+	typedef enum logic [3:0] {
+		IDLE, MULTIPLY, LAST, CHECK, LAUNCH, RUN,  // one transfer
+		TURN, SETTLE, NEXT                         // from one to the next around a ring
+	} state_e;
 	state_e  state;
 	logic [FACTOR_BITS-1:0]  factor;
 	logic [$clog2(FACTOR_BITS+1)-1:0]  step;
 	logic [LENGTH_BITS-1:0]  bytes;
 	logic [END_BITS-1:0]     last;       // address of the last byte
-	logic [63:0]  from;
+	logic [63:0]  from, origin;
+	logic [15:0]  slot;
+	logic [31:0]  ahead;         // frames in their slots, of a reading DMA: to read, or else: to take
 	logic  drained;
 	logic [$clog2(RESET_CLOCKS+1)-1:0]  wait_left;
 
@@ -200,7 +231,43 @@ module dma_control #(
 	uwire  misaligned = from[SHIFT-1:0] != 0;
 	uwire  outside = ((from >> ADDRESS_BITS) != 0) || ((last >> ADDRESS_BITS) != 0);
 	uwire  refused = state == CHECK && (misaligned || outside);
-	assign  completes = !stop && (nothing || refused || (state == RUN && finished));
+	uwire  goes_round = (ring != 0) && (errors == 0);
+	uwire  ends = ((state == RUN) && finished && !goes_round) || ((state == TURN) && (ring_asked == 0));
+	assign  completes = !stop && (nothing || refused || ends);
+	assign  turns = !stop && (state == NEXT);
+
+	// Around the ring
+	uwire  overwritten = READS && (ring != 0) && (ahead > 32'(ring));  // the next frame to read is
+	uwire  skips = (state == TURN) && (ring_asked != 0) && overwritten;
+	uwire  there = next_frame && (READS? ahead != 0 : ahead < 32'(ring));
+	uwire [15:0]  until_end = ring - slot;
+	uwire [16:0]  following = 17'(slot) + (state == NEXT? 17'(frames[15:0]) : 17'd1);
+	uwire  wraps = following == 17'(ring);
+	uwire  counted = write && (at == 5'(32'h74 >> 2));
+	uwire [31:0]  told = merged(by_program);
+	uwire  cannot_be = !READS && ((by_dma - told) > 32'(ring));
+	always_ff @(posedge clk) begin
+		ahead <= READS? by_program - moved : by_dma - by_program;
+		if(begins) begin
+			ring <= ring_asked;
+			slot <= 0;
+			by_program <= 0;
+			by_dma <= 0;
+			lost   <= 0;
+		end
+		else begin
+			if(counted && !cannot_be)  by_program <= told;
+			if(turns)  by_dma <= by_dma + frames;
+			if(skips || turns)  slot <= wraps? 0 : following[15:0];
+			lost <= lost + 32'(skips || (frame_done && overwritten) || (counted && cannot_be));
+		end
+		if(!rst_n) begin
+			ring   <= 0;
+			by_program <= 0;
+			by_dma <= 0;
+			lost   <= 0;
+		end
+	end
 
 	assign  busy    = state != IDLE;
 	assign  go      = state == LAUNCH && !stop;
@@ -215,11 +282,29 @@ module dma_control #(
 		unique case(state)
 		IDLE: if(begins) begin
 			from   <= base;
+			origin <= base;
 			frames <= repetitions;
 			bytes  <= 0;
 			factor <= FACTOR;
 			step   <= ($bits(step))'(FACTOR_BITS);
-			state  <= MULTIPLY;
+			state  <= ring_asked == 0? MULTIPLY : SETTLE;
+		end
+		SETTLE:  state <= TURN;    // what is ahead is told a clock later
+		TURN: begin
+			frames <= !READS || !PACKED? 1 : ahead < 32'(until_end)? ahead : 32'(until_end);
+			bytes  <= 0;
+			factor <= FACTOR;
+			step   <= ($bits(step))'(FACTOR_BITS);
+			if(ring_asked == 0)  state <= IDLE;
+			else if(skips) begin
+				from  <= wraps? origin : from + 64'(SLOT_BYTES);
+				state <= SETTLE;
+			end
+			else if(there)  state <= MULTIPLY;
+		end
+		NEXT: begin
+			from  <= wraps? origin : from + (PACKED? 64'(bytes) : 64'(SLOT_BYTES));
+			state <= SETTLE;
 		end
 		// A bit of FRAME_BYTES a clock: any multiplication in one would be the longest path.
 		MULTIPLY: begin
@@ -234,7 +319,7 @@ module dma_control #(
 		end
 		CHECK:   state <= refused? IDLE : LAUNCH;
 		LAUNCH:  state <= RUN;
-		RUN: if(finished)  state <= IDLE;
+		RUN: if(finished)  state <= goes_round? NEXT : IDLE;
 		default: state <= IDLE;
 		endcase
 		if(resetting && ((state != RUN) || quiet))  state <= IDLE;
@@ -251,7 +336,7 @@ module dma_control #(
 		end
 		else begin
 			if(busy)  clocks <= clocks + 1;
-			if(frame_done)  moved <= moved + 1;
+			if(frame_done || skips)  moved <= moved + 1;
 			if(refused)  errors[3:2] <= {misaligned, outside};
 			if(fault && !stop) begin
 				bad <= bad + 1;

@@ -86,14 +86,14 @@ module dma_read #(
 
 	dma_control #(
 		.ADDRESS_BITS(ADDRESS_BITS), .DATA_BITS(DATA_BITS), .WORD_BYTES(WORD_BYTES),
-		.FRAME_WORDS(FRAME_WORDS), .BEAT_BITS(BEAT_BITS)
+		.FRAME_WORDS(FRAME_WORDS), .BEAT_BITS(BEAT_BITS), .READS(1)
 	) control (
 		.clk, .rst_n,
 		.s_axi_awaddr, .s_axi_awvalid, .s_axi_awready, .s_axi_wdata, .s_axi_wstrb, .s_axi_wvalid,
 		.s_axi_wready, .s_axi_bresp, .s_axi_bvalid, .s_axi_bready, .s_axi_araddr, .s_axi_arvalid,
 		.s_axi_arready, .s_axi_rdata, .s_axi_rresp, .s_axi_rvalid, .s_axi_rready, .interrupt,
 		.go, .running, .stop, .address, .beats, .frames, .last_bytes(),
-		.finished, .quiet, .frame_done,
+		.finished, .quiet, .frame_done, .next_frame(1'b1),
 		.fault(beat && m_axi_rresp[1]), .fault_decode(m_axi_rresp[0]), .fault_address(at),
 		.reset_asked, .resetting, .draining, .others_asked, .others_drain
 	);

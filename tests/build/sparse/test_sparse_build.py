@@ -124,7 +124,7 @@ def test_options_of_the_other_style_are_refused(tmp_path):
     out = tmp_path / "out"
     sparse, dense = ["--style", "sparse"], ["--style", "dense"]
     for options in (
-        *([*sparse, "--fps", "1000"], [*sparse, "--logits"], [*sparse, "--to", "bitfile"]),
+        *([*sparse, "--fps", "1000"], [*sparse, "--logits"], [*sparse, "--to", "stitched"]),
         *([*sparse, "--clocks", "fast"], [*dense, "--clocks", "257"]),
     ):
         arguments = ["build", "x.pth", "-o", str(out), *options]
