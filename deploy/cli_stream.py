@@ -100,14 +100,16 @@ def stream_to_board(
     if json is not None:
         write_json(json, asdict(found))
     total = max(found.classified, 1)
-    print_table(
-        f"{asked.source}: {found.classified:,} frames classified by {read.network.name}",
-        ("class", "frames", "share"),
-        ((name, f"{count:,}", f"{count / total:.1%}") for name, count in found.classes.items()),
-    )
-    accelerator = found.accelerator_frames_per_second
+    if found.classified:
+        print_table(
+            f"{asked.source}: {found.classified:,} frames classified by {read.network.name}",
+            ("class", "frames", "share"),
+            ((name, f"{count:,}", f"{count / total:.1%}") for name, count in found.classes.items()),
+        )
+    accelerator, virtual = found.accelerator_frames_per_second, found.board.get("virtual")
     print_line(
         f"{found.frames_per_second:,.0f} frames/s on the host"
+        + (" (remote procedure calls and simulator, not a board's)" if virtual else "")
         + (f", {accelerator:,.0f} in the accelerator ({found.times})" if accelerator else "")
     )
     print_line(
