@@ -70,6 +70,39 @@ def test_what_a_child_leaves_behind_goes_with_it(tmp_path):
     wait_for(lambda: not alive(int(done.stdout)))
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_who_is_talked_to_dies_with_us(number, tmp_path):
+    code = f"""
+import time
+from pathlib import Path
+from models import children
+children.end_on_sigterm()
+with children.talked_to({TREE!r}, Path.cwd()):
+    time.sleep(60)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: len(pids(tmp_path)) == 2)
+        found = pids(tmp_path)
+        assert all(map(alive, found))
+        owner.send_signal(number)
+        owner.communicate(timeout=20)
+    finally:
+        owner.kill()
+    wait_for(lambda: not any(map(alive, found)))
+
+
+def test_who_is_talked_to_answers_line_by_line_and_may_end_first(tmp_path):
+    with children.talked_to(
+        ["sh", "-c", "read a; echo $a; echo no >&2; read b"], tmp_path
+    ) as child:
+        child.stdin.write("yes\n")
+        assert child.stdout.readline() == "yes\n" and child.stdout.readline() == "no\n"
+        child.kill()
+        child.wait()
+        child.stdin.write("nobody hears it")
+
+
 def test_results_come_in_order_and_the_first_failure_ends_all(tmp_path):
     def double(number):
         return 2 * number
