@@ -39,13 +39,13 @@ static const RuleText RULE_TEXTS[RULES] = {
     {"burst_size", "IHI 0022E A3.4.1", "a beat is no wider than the bus"},
     {"burst_in_4k", "IHI 0022E A3.4.1", "a burst crosses no 4 KiB boundary"},
     {"cache", "IHI 0022E A4.4", "AxCACHE is none of the reserved values"},
-    {"wlast_early", "IHI 0022E A3.4.1", "WLAST comes with no beat before the last"},
-    {"wlast_missing", "IHI 0022E A3.4.1", "WLAST comes with the last beat, AWLEN + 1 in all"},
+    {"wlast_early", "IHI 0022E A3.2.2, A3.4.1", "WLAST comes with no beat before the last"},
+    {"wlast_missing", "IHI 0022E A3.2.2, A3.4.1", "WLAST comes with the last beat, AWLEN + 1 in all"},
     {"strobes", "IHI 0022E A3.4.3", "WSTRB names no lane outside the beat"},
-    {"rlast", "IHI 0022E A3.4.1", "RLAST comes with the last beat and no other, ARLEN + 1 in all"},
+    {"rlast", "IHI 0022E A3.2.2, A3.4.1", "RLAST comes with the last beat and no other, ARLEN + 1 in all"},
     {"b_early", "IHI 0022E A3.3.1", "BVALID waits for the address and the last beat"},
     {"r_early", "IHI 0022E A3.3.1", "RVALID waits for the address"},
-    {"response_id", "IHI 0022E A5.2", "a response has the id of a transaction that waits for one"},
+    {"response_id", "IHI 0022E A5.2, A5.3", "a response has the id of a transaction that waits for one"},
     {"exokay", "IHI 0022E A3.4.4", "EXOKAY answers no access that is not exclusive"},
     {"tvalid_held", "IHI 0051A 2.2.1", "TVALID stays until TREADY"},
     {"tdata_stable", "IHI 0051A 2.2.1", "TDATA stays until TREADY"},
@@ -113,6 +113,10 @@ struct Bus {  // AXI4, or AXI4-Lite where there is no length
     uint64_t beat = 0;                               // of the write burst on its way
     std::map<uint64_t, uint64_t> owed;               // id -> responses due
     uint64_t outstanding_reads = 0, outstanding_writes = 0;
+    // What ids allow: read data of another burst before one is whole; responses before older ones.
+    uint64_t interleaved = 0, overtaken = 0;
+    int64_t reading = -1;                            // id of the read burst that is not whole yet
+    std::deque<uint64_t> asked;                      // ids of write bursts without a response
 
     void add(const std::string& field, void* at, size_t bytes) {
         for (int i = 0; i < FIELDS; i++)
@@ -177,6 +181,9 @@ struct Bus {  // AXI4, or AXI4-Lite where there is no length
             ar.check(found, clean);
             if (r.fired) {
                 taken = signals[RDATA].get();
+                const int64_t id = int64_t(signals[RID].get());
+                interleaved += reading >= 0 && reading != id;
+                reading = lite || signals[RLAST].get() ? -1 : id;
                 auto& waiting = reads[signals[RID].get()];
                 if (!waiting.empty() && !--waiting.front()) { waiting.pop_front(); outstanding_reads--; }
             }
@@ -200,12 +207,20 @@ struct Bus {  // AXI4, or AXI4-Lite where there is no length
             aw.check(found, clean);
             w.check(found, clean);
             if (b.fired) {
-                auto& due = owed[signals[BID].get()];
+                const uint64_t id = signals[BID].get();
+                for (size_t i = 0; i < asked.size(); i++)
+                    if (asked[i] == id) {
+                        overtaken += i > 0;
+                        asked.erase(asked.begin() + long(i));
+                        break;
+                    }
+                auto& due = owed[id];
                 if (due) { due--; outstanding_writes--; }
             }
             if (aw.fired) {
                 Burst one = burst(AWID, found);
                 outstanding_writes++;
+                asked.push_back(one.id);
                 announced.push_back(one);
                 if (!sent.empty()) {
                     if (sent.front() != one.beats)

@@ -201,8 +201,11 @@ static bool lite_write(Bus& bus, uint64_t offset, uint32_t value) {
 }
 
 static std::string json_report(double seconds) {
+    uint64_t interleaved = 0, overtaken = 0;
+    for (auto& bus : buses) { interleaved += bus.interleaved; overtaken += bus.overtaken; }
     std::string text = "{\"cycles\": " + std::to_string(cycle) + ", \"seconds\": " + std::to_string(seconds) +
-                       ", \"rules\": [";
+                       ", \"interleaved\": " + std::to_string(interleaved) +
+                       ", \"overtaken\": " + std::to_string(overtaken) + ", \"rules\": [";
     for (int i = 0; i < RULES; i++) {
         if (i) text += ", ";
         text += std::string("{\"name\": \"") + RULE_TEXTS[i].name + "\", \"where\": \"" + RULE_TEXTS[i].where +
