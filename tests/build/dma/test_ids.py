@@ -111,6 +111,7 @@ def test_answers_in_any_order_of_ids_reach_their_dma(pace):
     assert played.report["overtaken"] > 3 or pace != SLOW
 
 
+@pytest.mark.slow  # one more simulator
 def test_an_interconnect_that_gives_data_to_the_wrong_dma_is_noticed():
     wrong = SHARE.replace("2'(port_rvalid) << port_rid", "2'(port_rvalid) << !port_rid").replace(
         "rready[port_rid]", "rready[!port_rid]"
