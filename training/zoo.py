@@ -97,7 +97,8 @@ def add(
             checkpoints.save(checkpoint, loaded.network, without_place(loaded.config), written)
         else:
             shutil.copyfile(path, checkpoint)
-        write_json(text, card | {"sha256": sha256(checkpoint)})
+        card["sha256"] = sha256(checkpoint)
+        write_json(text, card)
     return card
 
 

@@ -7,6 +7,7 @@ from training.pictures.pipeline import balance
 from training.pictures.results import (
     Frontier,
     accuracy_over_cost,
+    accuracy_over_luts,
     accuracy_over_snr,
     best_of,
     compression,
@@ -21,6 +22,7 @@ from training.pictures.waterfall import constellations, waterfall
 __all__ = [
     "Frontier",
     "accuracy_over_cost",
+    "accuracy_over_luts",
     "accuracy_over_snr",
     "balance",
     "best_of",

@@ -151,6 +151,34 @@ def frontier(groups: Frontier) -> bytes:
     return png(figure)
 
 
+def accuracy_over_luts(points: Sequence[tuple[str, float, float]], data: str) -> bytes:
+    """Draw accuracy over the LUTs of sparse builds.
+
+    Args:
+        points: (name, LUTs as mapped, accuracy).
+        data: what the accuracies are of.
+    """
+    figure, axes = one_plot(4.6)
+    for name, luts, share in points:
+        axes.scatter([luts / 1000], [100 * share], color="tab:blue", s=26)
+        axes.annotate(
+            *(name, (luts / 1000, 100 * share), (0, 6)),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.axhline(100 * published.ACCURACY_THRESHOLD, color="black", linewidth=0.6, linestyle=":")
+    axes.set(
+        xlabel="thousand LUTs, mapped by Yosys; dotted: the challenge's 56 %",
+        ylabel="accuracy over all SNRs (%)",
+        title=f"sparse, 257 clocks a frame; {data}",
+    )
+    axes.title.set_fontsize(8)
+    axes.margins(x=0.15, y=0.2)
+    axes.grid(alpha=0.3)
+    return png(figure)
+
+
 def search_trace(rows: Sequence[Mapping[str, Any]], data: str) -> bytes:
     """Draw accuracy and mean probability over score along a search; `rows` as `search.Row`."""
     figure, axes = one_plot(4.6)
