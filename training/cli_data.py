@@ -144,6 +144,15 @@ def info(
             for row in facts["classes"]
         ),
     )
+    print_table(
+        "beyond +-2, by SNR",
+        ("dB", "all classes", "without AM-SSB"),
+        (
+            [row["snr"], _number(row["clipped"], ".2%"), _number(row["clipped_scaled"], ".2%")]
+            for row in facts["snrs"]
+            if row["clipped"] is not None
+        ),
+    )
     cells = facts["cells"]
     order = "by class, then SNR" if facts["in_order"] else "NOT by class, then SNR (Y and Z rule)"
     print_table(

@@ -40,7 +40,8 @@ def describe(
         Facts: path, data_label, frames, layout, in_order, cells (frames_min, frames_max, missing),
         balanced, complete (as many frames as the published file), frames_looked_at, classes (a row
         each: name, frames, power, clipped, clipped_top: at the highest SNR), clipped and
-        clipped_top (shares over all classes but AM-SSB ones, whose scale is arbitrary),
+        clipped_top (shares over all classes but AM-SSB ones, whose scale is arbitrary), snrs (a
+        row each: snr, clipped: over all classes, clipped_scaled: over all but AM-SSB ones),
         odd_frames (rows of those that are all `zero` or `huge`: beyond `HUGE`).
 
     Raises:
@@ -100,6 +101,14 @@ def describe(
         "classes": classes,
         "clipped": _mean(clipped[scaled], looked[scaled]),
         "clipped_top": _mean(clipped[scaled, top[0]], looked[scaled, top[0]]),
+        "snrs": [
+            {
+                "snr": SNRS[i],
+                "clipped": _mean(clipped[:, i], looked[:, i]),
+                "clipped_scaled": _mean(clipped[scaled, i], looked[scaled, i]),
+            }
+            for i in known.tolist()
+        ],
         "odd_frames": odd,
     }
 

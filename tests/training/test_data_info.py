@@ -44,6 +44,10 @@ def test_description(tmp_path):
     assert rows["BPSK"]["clipped"] == 0.5
     assert rows["BPSK"]["clipped_top"] == 1
     assert np.isclose(facts["clipped"], 0.5 / 22)
+    by_snr = {row["snr"]: row for row in facts["snrs"]}
+    assert by_snr[-20]["clipped"] is None and by_snr[0]["clipped"] == 0
+    assert np.isclose(by_snr[30]["clipped"], 1 / 24)
+    assert np.isclose(by_snr[30]["clipped_scaled"], 1 / 22)
     json.dumps(facts, allow_nan=False)
 
 

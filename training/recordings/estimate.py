@@ -4,7 +4,8 @@ Bands are what stands out of the noise in the averaged spectrum. A linear modula
 bandwidth has a line at its symbol rate in the spectrum of |x|^2 (Gardner, "Exploitation of spectral
 redundancy in cyclostationary signals", IEEE SP Magazine 8(2), 1991), and one at M times its carrier
 in that of x^M for the M that its constellation's symmetry gives (Viterbi & Viterbi, IEEE Trans.
-Inf. Theory 29(4), 1983). Where no line stands out, the band's middle and width have to do.
+Inf. Theory 29(4), 1983). Where no line stands out, the band's middle and width have to do. A
+carrier alone is looked at by `carriers.py`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from models.errors import BadInput
-from training.recordings.recording import IQSource, Shifted, resampled
+from training.recordings.carriers import Analogue, modulated_carrier, real_carrier
+from training.recordings.recording import InMemory, IQSource, Shifted, resampled
 
 BINS = 4096
 _PIECES = 256  # of the recording, evenly spread, that are looked at
@@ -23,6 +25,10 @@ _LINE = 10.0  # times the median around it: what 16 averaged pieces of noise nev
 _CARRIER = 40.0  # times the median around it, of one long piece
 _HALF_POWER = 0.81  # width in symbol rates between half the power: the recipe's pulse
 _LONG = 1 << 16
+_FINE = 1024  # bins over twice a band
+_LINES = 31  # of these, which a line is narrower than
+_HELD = 1 << 18  # samples around a band that are kept in memory
+_ALONE = 6  # a band is a carrier alone if it is so many times wider than at half its power
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Estimate:
         bandwidth: Hz, of what stands out of the noise.
         symbol_rate: a second.
         by_line: whether the symbol rate is that of a spectral line, or was guessed from the band.
+        kind: what a carrier alone was found to be, if it is one.
         power: of the strongest of its frequencies over that of the noise.
     """
 
@@ -42,9 +49,11 @@ class Estimate:
     symbol_rate: float
     by_line: bool
     power: float
+    kind: str = ""
 
     def __str__(self) -> str:
         by = "a line of |x|^2" if self.by_line else "the width of the band: no line of |x|^2"
+        by = f"{self.kind}, as RadioML has it" if self.kind else by
         return (
             f"centre {self.centre:+.6g} Hz, bandwidth {self.bandwidth:.6g} Hz, "
             f"{self.symbol_rate:.6g} symbols/s (by {by})"
@@ -71,8 +80,14 @@ def estimate(source: IQSource, most: int = 1) -> list[Estimate]:
         raise BadInput(
             "no signal stands out of the noise; give --symbol-rate (and --shift) instead"
         )
-    runs.sort(key=lambda run: -spectrum[run].sum())
-    found = [_one(source, spectrum, noise, run) for run in runs[:most]]
+    groups = _real_carriers(source, spectrum, runs)
+    groups.sort(key=lambda group: -spectrum[np.concatenate(group[0])].sum())
+    found = [
+        _of_carrier(source, spectrum, noise, parts, analogue)
+        if analogue
+        else _one(source, spectrum, noise, parts[0])
+        for parts, analogue in groups[:most]
+    ]
     return sorted(found, key=lambda each: each.centre)
 
 
@@ -99,19 +114,87 @@ def _bands(spectrum: np.ndarray, threshold: float) -> list[np.ndarray]:
     return [run for run in runs if len(run) >= _NARROWEST]
 
 
+def _alone(spectrum: np.ndarray, run: np.ndarray) -> bool:
+    """Whether a band may be a carrier and little else: a peak on what the window makes of it."""
+    return int((spectrum[run] > spectrum[run].max() / 2).sum()) <= max(2, len(run) // _ALONE)
+
+
+def _hertz(source: IQSource, spectrum: np.ndarray, run: np.ndarray) -> float:
+    """Return where the strongest line of a band is."""
+    peak = int(np.clip(run[spectrum[run].argmax()], 1, BINS - 2))
+    return (peak + _between(spectrum[peak - 1 : peak + 2]) - BINS // 2) * source.rate / BINS
+
+
+Group = tuple[list[np.ndarray], Analogue | None]
+
+
+def _real_carriers(source: IQSource, spectrum: np.ndarray, runs: list[np.ndarray]) -> list[Group]:
+    """Return the bands of each signal: two for the lines of one real carrier."""
+    groups: list[Group] = []
+    for run in sorted(runs, key=lambda run: int(run[0])):
+        last = groups[-1] if groups else None
+        if last and len(last[0]) == 1:
+            both = [last[0][0], run]
+            if all(_alone(spectrum, part) for part in both):
+                low, high = (_hertz(source, spectrum, part) for part in both)
+                if found := real_carrier(source, low, high):
+                    groups[-1] = (both, found)
+                    continue
+        groups.append(([run], None))
+    return [(parts, found or _modulated(source, spectrum, parts[0])) for parts, found in groups]
+
+
+def _modulated(source: IQSource, spectrum: np.ndarray, run: np.ndarray) -> Analogue | None:
+    if not _alone(spectrum, run):
+        return None
+    width = 2 * len(run) * source.rate / BINS
+    return modulated_carrier(source, _hertz(source, spectrum, run), width)
+
+
+def _of_carrier(
+    source: IQSource,
+    spectrum: np.ndarray,
+    noise: float,
+    parts: list[np.ndarray],
+    found: Analogue,
+) -> Estimate:
+    bandwidth = float((parts[-1][-1] - parts[0][0] + 1) * source.rate / BINS)
+    power = float(max(spectrum[part].max() for part in parts) / noise)
+    return Estimate(found.centre, bandwidth, found.symbol_rate, False, power, found.kind)
+
+
 def _one(source: IQSource, spectrum: np.ndarray, noise: float, run: np.ndarray) -> Estimate:
     step = source.rate / BINS
     excess = spectrum[run] - noise
     centre = (float((run * excess).sum() / excess.sum()) - BINS // 2) * step
     bandwidth = (run[-1] - run[0] + 1) * step
-    smooth = np.convolve(excess, np.ones(5) / 5, "same")
-    half = np.flatnonzero(smooth > np.percentile(smooth, 80) / 2)
-    symbol_rate = (half[-1] - half[0] + 1) * step / _HALF_POWER
-    near = resampled(Shifted(source, centre), min(2 * bandwidth, source.rate))
+    near = _held(resampled(Shifted(source, centre), min(2 * bandwidth, source.rate)))
+    symbol_rate = _width(near, bandwidth) / _HALF_POWER
     line = _symbol_line(near, symbol_rate)
     centre += _carrier(near, line or symbol_rate)
     power = float(spectrum[run].max() / noise)
     return Estimate(centre, float(bandwidth), line or symbol_rate, line is not None, power)
+
+
+def _held(source: IQSource) -> IQSource:
+    """Keep a source in memory if it is short enough: it is read many times."""
+    if source.samples > _HELD:
+        return source
+    return InMemory(source.read(0, source.samples), source.rate)
+
+
+def _width(near: IQSource, bandwidth: float) -> float:
+    """Return the Hz between half the power of a band in the middle; lines in it do not count."""
+    bins = _FINE
+    while bins > near.samples:
+        bins //= 2
+    reach = min(int(0.55 * bandwidth / near.rate * bins), bins // 2)
+    power = averaged_spectrum(near, bins)
+    power = median_filter(power, max(_LINES * bins // _FINE, 3) | 1, mode="nearest")
+    floor = float(np.percentile(power, 25))
+    excess = power[bins // 2 - reach : bins // 2 + reach] - floor
+    half = np.flatnonzero(excess > np.percentile(excess, 80) / 2)
+    return float((half[-1] - half[0] + 1) * near.rate / bins)
 
 
 def _symbol_line(near: IQSource, about: float) -> float | None:

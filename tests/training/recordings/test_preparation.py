@@ -126,6 +126,37 @@ def test_estimates_of_linear_modulations(modulation: str) -> None:
     assert abs(found.symbol_rate - 30_000) < 3
 
 
+@pytest.mark.parametrize("modulation", ["OOK", "4ASK"])
+def test_a_carrier_in_the_band_does_not_hide_its_width(modulation: str) -> None:
+    # Few bins wide: the carrier is a third of them.
+    plan = Plan(1e6, 0.4, (Emitter(modulation, 4_000, 123_456, 12, 0, 0.4),))
+    (found,) = estimate(InMemory(render(plan, 1), 1e6))
+    assert found.by_line and abs(found.symbol_rate - 4_000) < 1 and abs(found.centre - 123_456) < 1
+
+
+@pytest.mark.parametrize(
+    ("modulation", "kind"),
+    [("AM-DSB-WC", "two lines"), ("AM-DSB-SC", "two lines"), ("FM", "constant envelope")],
+)
+def test_analogue_signals_are_brought_to_where_radioml_has_their_carrier(
+    modulation: str, kind: str
+) -> None:
+    plan = Plan(5e5, 0.2, (Emitter(modulation, 23_000, 60_000, 12, 0, 0.2),))
+    (found,) = estimate(InMemory(render(plan, 3), 5e5), most=4)
+    assert kind in str(found)
+    assert abs(found.symbol_rate - 23_000) < 1_500
+    # What counts is the carrier, a quarter of the symbol rate from the middle.
+    carrier = found.centre + found.symbol_rate / 4
+    assert abs(carrier - 60_000 - 23_000 / 4) < 100
+
+
+def test_two_carriers_of_two_emitters_stay_two() -> None:
+    emitters = tuple(Emitter("AM-SSB-SC", 23_000, hertz, 12, 0, 0.2) for hertz in (-6e4, 6e4))
+    found = estimate(InMemory(render(Plan(5e5, 0.2, emitters), 4), 5e5), most=4)
+    assert [round(each.centre / 1e3) for each in found] == [-60, 60]
+    assert not any(each.kind for each in found)
+
+
 def test_noise_alone_has_no_signal() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1 << 17, 2)).astype(np.float32).view(np.complex64)[:, 0]
