@@ -61,18 +61,37 @@ def modulated_carrier(source: IQSource, hertz: float, width: float) -> Analogue 
         width: Hz around it that are its own.
     """
     x = _around(source, hertz, width)
-    if x is None or np.abs(x).std() > _CONSTANT * np.abs(x).mean():
+    if x is None or _varies(x):
         return None
     rate = _rate(source, width)
-    phase = np.unwrap(np.angle(x))
-    place = np.arange(len(phase)) / rate
-    slope, start = np.polyfit(place, phase, 1)
-    if np.std(phase - start - slope * place) < _MODULATED:
+    phase, slope, off = _phase(x, rate)
+    if off < _MODULATED:
         return None
     deviation = np.diff(phase).std() * rate / (2 * np.pi)
     samples = float(deviation) / FM_DEVIATION
     centre = hertz + slope / (2 * np.pi) - CARRIER * samples
     return Analogue(float(centre), samples / SPS, "a line of constant envelope")
+
+
+def bare(source: IQSource, hertz: float, width: float) -> bool:
+    """Whether a line is modulated in no way: a spur, or the receiver's own offset."""
+    x = _around(source, hertz, width)
+    if x is None or _varies(x):
+        return False
+    return _phase(x, _rate(source, width))[2] < _MODULATED
+
+
+def _varies(x: np.ndarray) -> bool:
+    """Whether the envelope of complex samples is not constant."""
+    return bool(np.abs(x).std() > _CONSTANT * np.abs(x).mean())
+
+
+def _phase(x: np.ndarray, rate: float) -> tuple[np.ndarray, float, float]:
+    """Return the phase (N,), its slope in radians a second, and its spread about it in radians."""
+    phase = np.unwrap(np.angle(x))
+    place = np.arange(len(phase)) / rate
+    slope, start = np.polyfit(place, phase, 1)
+    return phase, float(slope), float(np.std(phase - start - slope * place))
 
 
 def _rate(source: IQSource, width: float) -> float:

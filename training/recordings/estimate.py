@@ -14,13 +14,19 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from models.errors import BadInput
-from training.recordings.carriers import Analogue, modulated_carrier, real_carrier
-from training.recordings.recording import InMemory, IQSource, Shifted, resampled
+from training.recordings.carriers import Analogue, bare, modulated_carrier, real_carrier
+from training.recordings.recording import (
+    LARGEST_FACTOR,
+    InMemory,
+    IQSource,
+    Shifted,
+    resampled,
+)
 
 BINS = 4096
 _PIECES = 256  # of the recording, evenly spread, that are looked at
 _OUT_OF_NOISE = 4.0  # times the noise's spectrum
-_NARROWEST = 4  # bins of a band: less is a carrier, or the receiver's own offset
+_NARROWEST = 3  # bins of a band: what the window makes of a line
 _LINE = 10.0  # times the median around it: what 16 averaged pieces of noise never are
 _CARRIER = 40.0  # times the median around it, of one long piece
 _HALF_POWER = 0.81  # width in symbol rates between half the power: the recipe's pulse
@@ -129,7 +135,10 @@ Group = tuple[list[np.ndarray], Analogue | None]
 
 
 def _real_carriers(source: IQSource, spectrum: np.ndarray, runs: list[np.ndarray]) -> list[Group]:
-    """Return the bands of each signal: two for the lines of one real carrier."""
+    """Return the bands of each signal: two for the lines of one real carrier.
+
+    A carrier that is modulated in no way is left out, unless there is nothing else.
+    """
     groups: list[Group] = []
     for run in sorted(runs, key=lambda run: int(run[0])):
         last = groups[-1] if groups else None
@@ -141,14 +150,15 @@ def _real_carriers(source: IQSource, spectrum: np.ndarray, runs: list[np.ndarray
                     groups[-1] = (both, found)
                     continue
         groups.append(([run], None))
-    return [(parts, found or _modulated(source, spectrum, parts[0])) for parts, found in groups]
-
-
-def _modulated(source: IQSource, spectrum: np.ndarray, run: np.ndarray) -> Analogue | None:
-    if not _alone(spectrum, run):
-        return None
-    width = 2 * len(run) * source.rate / BINS
-    return modulated_carrier(source, _hertz(source, spectrum, run), width)
+    signals, others = [], []
+    for parts, found in groups:
+        if found or not _alone(spectrum, parts[0]):
+            signals.append((parts, found))
+            continue
+        around = _hertz(source, spectrum, parts[0]), 2 * len(parts[0]) * source.rate / BINS
+        known = others if bare(source, *around) else signals
+        known.append((parts, modulated_carrier(source, *around)))
+    return signals or others
 
 
 def _of_carrier(
@@ -168,7 +178,8 @@ def _one(source: IQSource, spectrum: np.ndarray, noise: float, run: np.ndarray) 
     excess = spectrum[run] - noise
     centre = (float((run * excess).sum() / excess.sum()) - BINS // 2) * step
     bandwidth = (run[-1] - run[0] + 1) * step
-    near = _held(resampled(Shifted(source, centre), min(2 * bandwidth, source.rate)))
+    rate = min(max(2 * bandwidth, source.rate / LARGEST_FACTOR), source.rate)
+    near = _held(resampled(Shifted(source, centre), rate))
     symbol_rate = _width(near, bandwidth) / _HALF_POWER
     line = _symbol_line(near, symbol_rate)
     centre += _carrier(near, line or symbol_rate)

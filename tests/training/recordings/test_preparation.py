@@ -157,6 +157,17 @@ def test_two_carriers_of_two_emitters_stay_two() -> None:
     assert not any(each.kind for each in found)
 
 
+def test_a_carrier_that_is_not_modulated_is_no_signal_beside_others() -> None:
+    plan = Plan(5e5, 0.2, (Emitter("QPSK", 20_000, 60_000, 12, 0, 0.2),), dc=0.05)
+    x = render(plan, 5)  # its DC lies on a bin, the spur does not
+    x += 0.05 * np.exp(2j * np.pi * -90_033 / 5e5 * np.arange(len(x))).astype(np.complex64)
+    (found,) = estimate(InMemory(x, 5e5), most=4)
+    assert abs(found.centre - 60_000) < 50 and found.by_line
+    spur = x - render(plan, 5) + 1e-4 * np.random.default_rng(0).standard_normal(len(x))
+    (found,) = estimate(InMemory(spur.astype(np.complex64), 5e5), most=4)
+    assert abs(found.centre + 90_033) < 50
+
+
 def test_noise_alone_has_no_signal() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1 << 17, 2)).astype(np.float32).view(np.complex64)[:, 0]
