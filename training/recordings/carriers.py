@@ -47,7 +47,7 @@ def real_carrier(source: IQSource, low: float, high: float) -> Analogue | None:
     low_power, high_power = ((envelope**2).mean() for envelope in envelopes)
     if not 1 / _ALIKE < low_power / max(high_power, 1e-30) < _ALIKE:
         return None
-    if min(e.std() for e in envelopes) == 0 or np.corrcoef(*envelopes)[0, 1] < _SAME:
+    if min(e.std() for e in envelopes) == 0 or np.corrcoef(np.stack(envelopes))[0, 1] < _SAME:
         return None
     return Analogue((low + high) / 2, apart / (2 * CARRIER * SPS), "two lines of one envelope")
 

@@ -150,7 +150,8 @@ def _real_carriers(source: IQSource, spectrum: np.ndarray, runs: list[np.ndarray
                     groups[-1] = (both, found)
                     continue
         groups.append(([run], None))
-    signals, others = [], []
+    signals: list[Group] = []
+    others: list[Group] = []
     for parts, found in groups:
         if found or not _alone(spectrum, parts[0]):
             signals.append((parts, found))
