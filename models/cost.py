@@ -83,7 +83,7 @@ class Cost:
     nonzero_weights: int
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...]
-    note: str
+    note: str = ""
 
     DERIVED: ClassVar = ("compression", "unsupported")
 

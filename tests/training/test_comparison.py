@@ -107,7 +107,16 @@ def test_measure_tests_and_counts_each_checkpoint(tmp_path):
     assert facts["networks"][0].keys() == {
         *("accuracy", "accuracy_per_class", "accuracy_per_snr", "bit_ops", "checkpoint", "classes"),
         *("compression", "confusion", "counts", "data", "frames", "macs", "name", "network"),
-        *("nonzero_weights", "parameters", "score", "snrs", "sparsity", "split", "trained_on"),
+        *(
+            "nonzero_weights",
+            "note",
+            "parameters",
+            "score",
+            "snrs",
+            "sparsity",
+            "split",
+            "trained_on",
+        ),
         *("unsupported", "warnings", "weight_bits"),
     }
 
