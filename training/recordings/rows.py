@@ -18,6 +18,8 @@ from models.files import write_text
 from training.recordings.prepared import Prepared
 from training.temperature import temperature_of
 
+_TIE = 1e-6  # of the largest logit: some roundings of float32
+
 UNKNOWN, REJECTED = "unknown", "rejected"
 """Answers besides the classes: no class is probable enough; the frame is silent or noise."""
 
@@ -78,7 +80,8 @@ def classify(
     with torch.inference_mode():
         for block in prepared:
             logits = network(torch.from_numpy(block.frames).to(device)) / temperature
-            best, found = (top.tolist() for top in torch.softmax(logits.double(), 1).max(1))
+            sure_of = torch.softmax(logits.double(), 1)
+            best, found = sure_of.max(1).values.tolist(), first_of_ties(logits).tolist()
             answers = [
                 REJECTED if not kept else classes[c] if p >= threshold else UNKNOWN
                 for kept, p, c in zip(block.kept, best, found, strict=True)
@@ -89,6 +92,16 @@ def classify(
             if progress:
                 progress(done, len(prepared))
     network.cpu()
+
+
+def first_of_ties(logits: torch.Tensor) -> torch.Tensor:
+    """Return int64 (N,), the class of the largest of logits (N, C); of those that tie the first.
+
+    Quantized scores tie exactly. Float32 rounds them apart, which an accelerator does not.
+    """
+    scores = logits.double()
+    least = scores.max(1, keepdim=True).values - _TIE * scores.abs().amax(1, keepdim=True)
+    return (scores >= least).to(torch.int8).argmax(1)
 
 
 def make_rows(
