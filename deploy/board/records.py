@@ -1,8 +1,8 @@
 """JSON files read into dataclasses: every key, type and number is checked, nothing is believed.
 
 Types of fields: str (one printable line), int, float (finite), bool, dataclasses, classes that
-`parse` a text, `X | None`, tuple[X, ...], tuple[X, Y], dict[X, Y], Any. A field without a default
-must be there. What else a value has to be, `__post_init__` says by a ValueError.
+`parse` a text, `X | None`, `int | str`, tuple[X, ...], tuple[X, Y], dict[X, Y], Any. A field
+without a default must be there. What else a value has to be, `__post_init__` says by a ValueError.
 """
 
 import dataclasses
@@ -156,8 +156,11 @@ def _value(kind: Any, value: Any, where: str, others: bool) -> Any:
         return value
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        (some,) = (one for one in inner if one is not type(None))
-        return None if value is None else _value(some, value, where, others)
+        if value is None and type(None) in inner:
+            return None
+        some = [one for one in inner if one is not type(None)]
+        fitting = next((one for one in some if one is type(value)), some[0])
+        return _value(fitting, value, where, others)
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} is no list")
