@@ -101,8 +101,8 @@ def lanes_for(weights: np.ndarray, clocks: int) -> Lanes:
     limit = clocks - DRAIN
     if len(weights) > limit:
         raise BadInput(
-            f"a dense layer has {len(weights)} outputs, more than the {limit} clocks it has; prune "
-            "it"
+            f"a dense layer has {len(weights)} outputs, more than the {limit} clocks it has; give "
+            f"it more (--clocks {clocks + len(weights) - limit} or above), or prune its outputs"
         )
     count = min(max(-(-int(used.sum()) // limit), 1), used.shape[1])
     while (found := _spread(used, count)).clocks > limit:
