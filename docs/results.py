@@ -129,11 +129,10 @@ def luts(entries: list[zoo.Entry], facts: dict[str, Any]) -> list[tuple[str, flo
 
 def sparse_table(entries: list[zoo.Entry], facts: dict[str, Any]) -> list[str]:
     """Return the rows of the sparse builds."""
-    accuracy = {entry.name: entry.card["accuracy"] for entry in entries}
     rows = [
         (
             one["network"],
-            percent(accuracy[one["network"]]),
+            percent(accuracy),
             f"{one['simulation']['cycles_per_frame']:,.1f}",
             f"{one['simulation']['fps_at_clock']:,.0f}",
             f"{one['simulation']['latency_cycles']:,}",
@@ -141,7 +140,7 @@ def sparse_table(entries: list[zoo.Entry], facts: dict[str, Any]) -> list[str]:
             *(f"{one['mapped'][kind]:,}" for kind in ("LUT", "FF", "DSP", "BRAM_18K")),
             f"{one['simulation']['mismatches']} of {one['simulation']['frames']}",
         )
-        for one in facts["sparse"]
+        for one, (_, _, accuracy) in zip(facts["sparse"], luts(entries, facts), strict=True)
     ]
     return table(
         "network | accuracy | clocks a frame | frames/s at 250 MHz | latency in clocks | adders | "

@@ -36,6 +36,21 @@ def pids(folder):
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
+def ended(code, number, folder, expected):
+    """Run Python code, signal it once `expected` processes are there, and see all of them end."""
+    owner = subprocess.Popen([sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: len(pids(folder)) == expected)
+        found = pids(folder)
+        assert all(map(alive, found))
+        owner.send_signal(number)
+        owner.communicate(timeout=20)
+    finally:
+        owner.kill()
+    wait_for(lambda: not any(map(alive, found)))
+    return found
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("threads", [False, True])
 def test_children_and_grandchildren_die_with_us(number, threads, tmp_path):
@@ -49,17 +64,7 @@ TREE = {TREE!r}
 children.end_on_sigterm()
 {call}
 """
-    owner = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE)
-    try:
-        expected = 4 if threads else 2
-        wait_for(lambda: len(pids(tmp_path)) == expected)
-        found = pids(tmp_path)
-        assert all(map(alive, found))
-        owner.send_signal(number)
-        owner.communicate(timeout=20)
-    finally:
-        owner.kill()
-    wait_for(lambda: not any(map(alive, found)))
+    found = ended(code, number, tmp_path, 4 if threads else 2)
     assert pids(tmp_path) == found, "nothing more may begin"
 
 
@@ -80,16 +85,7 @@ children.end_on_sigterm()
 with children.talked_to({TREE!r}, Path.cwd()):
     time.sleep(60)
 """
-    owner = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE)
-    try:
-        wait_for(lambda: len(pids(tmp_path)) == 2)
-        found = pids(tmp_path)
-        assert all(map(alive, found))
-        owner.send_signal(number)
-        owner.communicate(timeout=20)
-    finally:
-        owner.kill()
-    wait_for(lambda: not any(map(alive, found)))
+    ended(code, number, tmp_path, 2)
 
 
 def test_who_is_talked_to_answers_line_by_line_and_may_end_first(tmp_path):
