@@ -6,8 +6,9 @@
 // same: what the next batch norm's statistics pass down is affine in the raw output, alpha + beta x,
 // and is added while the gradient is read. Numbers are those of training/twin.py up to rounding.
 //
-// Products are register tiles of 8 rows by 16 NV channels; channel counts are padded to 16 in local
-// tiles only. Sums over frames are kept per thread and added in a fixed order.
+// Products are register tiles, as many sums as the processor has registers for; channel counts are
+// padded to whole vectors in local tiles only. Sums over frames are kept per thread and added in a
+// fixed order.
 
 #include <algorithm>
 #include <cmath>
@@ -16,44 +17,62 @@
 
 #include <omp.h>
 
-typedef float v16 __attribute__((vector_size(64), aligned(4)));
-
 namespace {
 
-constexpr int M = 8;      // rows of a register tile
+// A wider vector than the processor's lies in memory, and every sum goes through it.
+#ifdef __AVX512F__
+constexpr int V = 16;     // floats of a vector
+constexpr int SUMS = 24;  // vectors of sums in registers, of 32
+#else
+constexpr int V = 8;
+constexpr int SUMS = 12;  // of 16
+#endif
+typedef float vec __attribute__((vector_size(4 * V), aligned(4)));
+
+constexpr int M = 8;      // rows of a block of products
 constexpr int ROWS = 64;  // rows of a cache tile
 constexpr int TAPS = 32, STRIDE = 4, POSITIONS = 257, LENGTH = 1024, PADDING = 16;
 constexpr int TILED = (POSITIONS + M - 1) / M * M;
 
-inline const v16& at(const float* x) { return *(const v16*)x; }
-inline v16& at(float* x) { return *(v16*)x; }
+inline const vec& at(const float* x) { return *(const vec*)x; }
+inline vec& at(float* x) { return *(vec*)x; }
 
-int padded(int channels) { return (channels + 15) / 16 * 16; }
+int padded(int channels) { return (channels + V - 1) / V * V; }
 
-// acc[m][v] += sum over k of a[m * sm + k * sk] * b[k * ldb + 16 v ...]
-template <int NV>
-inline void multiply(const float* a, long sm, long sk, int count, const float* b, long ldb,
-                     v16 (&acc)[M][NV]) {
+// c[m * ldc + n] = start + sum over k of a[m * sm + k * sk] * b[k * ldb + n], for R rows and NV
+// vectors of columns; what the sums start from is c itself, or the row `start` for every m.
+template <int R, int NV>
+inline void tile(const float* a, long sm, long sk, int count, const float* b, long ldb, float* c,
+                 long ldc, const float* start) {
+  vec sum[R][NV];
+  for (int m = 0; m < R; m++)
+    for (int v = 0; v < NV; v++) sum[m][v] = at((start ? start : c + m * ldc) + V * v);
   for (int k = 0; k < count; k++) {
-    v16 row[NV];
-    for (int v = 0; v < NV; v++) row[v] = at(b + k * ldb + 16 * v);
-    for (int m = 0; m < M; m++) {
+    vec row[NV];
+    for (int v = 0; v < NV; v++) row[v] = at(b + k * ldb + V * v);
+    for (int m = 0; m < R; m++) {
       const float x = a[m * sm + k * sk];
-      for (int v = 0; v < NV; v++) acc[m][v] += x * row[v];
+      for (int v = 0; v < NV; v++) sum[m][v] += x * row[v];
     }
   }
+  for (int m = 0; m < R; m++)
+    for (int v = 0; v < NV; v++) at(c + m * ldc + V * v) = sum[m][v];
 }
 
-template <int NV>
-inline void load(const float* from, long ld, v16 (&acc)[M][NV]) {
-  for (int m = 0; m < M; m++)
-    for (int v = 0; v < NV; v++) acc[m][v] = at(from + m * ld + 16 * v);
-}
-
-template <int NV>
-inline void store(float* to, long ld, const v16 (&acc)[M][NV]) {
-  for (int m = 0; m < M; m++)
-    for (int v = 0; v < NV; v++) at(to + m * ld + 16 * v) = acc[m][v];
+// The same for M rows and N columns, in tiles that fit the registers.
+template <int N>
+inline void multiply(const float* a, long sm, long sk, int count, const float* b, long ldb, float* c,
+                     long ldc, const float* start = nullptr) {
+  constexpr int R = 4, WIDE = SUMS / R;  // 4 rows by 3 (or 6) vectors: as many sums as registers
+  constexpr int WHOLE = N / V / WIDE, REST = N / V % WIDE;
+  for (int m = 0; m < M; m += R) {
+    for (int v = 0; v < WHOLE; v++)
+      tile<R, WIDE>(a + m * sm, sm, sk, count, b + v * WIDE * V, ldb, c + m * ldc + v * WIDE * V, ldc,
+                    start ? start + v * WIDE * V : nullptr);
+    if constexpr (REST > 0)
+      tile<R, REST>(a + m * sm, sm, sk, count, b + WHOLE * WIDE * V, ldb, c + m * ldc + WHOLE * WIDE * V,
+                    ldc, start ? start + WHOLE * WIDE * V : nullptr);
+  }
 }
 
 std::vector<float> pad(const float* from, int rows, int columns, int wide) {
@@ -145,11 +164,7 @@ void pointwise_forward(const float* raw, long rows, int ci, int co, const float*
       const int count = (int)std::min<long>(ROWS, rows - first);
       activate<CI>(raw + first * ci, count, ci, gain, shift, step, inverse, top, quantized, h);
       for (int r = 0; r < ROWS; r += M) {
-        v16 acc[M][CO / 16];
-        for (int m = 0; m < M; m++)
-          for (int v = 0; v < CO / 16; v++) acc[m][v] = at(bias.data() + 16 * v);
-        multiply<CO / 16>(h + r * CI, CI, 1, ci, transposed.data(), CO, acc);
-        store<CO / 16>(u + r * CO, CO, acc);
+        multiply<CO>(h + r * CI, CI, 1, ci, transposed.data(), CO, u + r * CO, CO, bias.data());
       }
       for (int r = 0; r < count; r++) std::memcpy(out + (first + r) * co, u + r * CO, co * 4);
       add_statistics(u, count, co, CO, parts[thread].data());
@@ -176,6 +191,7 @@ void pointwise_backward(const float* raw, const float* out, const float* grad, l
     for (float& x : inverse.x) x = 1.f / x;
     const Local<CO> alpha(alpha_, co), beta(beta_, co);
     alignas(64) float h[ROWS * CI], g[ROWS * CO], gh[ROWS * CI];
+    const float none[CI] = {0};
     std::vector<float> gw((size_t)CO * CI, 0.f);
     double* part = parts[thread].data();
     const long begin = tiles * thread / threads, end = tiles * (thread + 1) / threads;
@@ -191,15 +207,10 @@ void pointwise_backward(const float* raw, const float* out, const float* grad, l
       }
       activate<CI>(raw + first * ci, count, ci, gain, shift, step, inverse, top, quantized, h);
       for (int o = 0; o < CO; o += M) {
-        v16 acc[M][CI / 16];
-        load<CI / 16>(gw.data() + o * CI, CI, acc);
-        multiply<CI / 16>(g + o, 1, CO, ROWS, h, CI, acc);
-        store<CI / 16>(gw.data() + o * CI, CI, acc);
+        multiply<CI>(g + o, 1, CO, ROWS, h, CI, gw.data() + o * CI, CI);
       }
       for (int r = 0; r < ROWS; r += M) {
-        v16 acc[M][CI / 16] = {};
-        multiply<CI / 16>(g + r * CO, CO, 1, co, wide_weight.data(), CI, acc);
-        store<CI / 16>(gh + r * CI, CI, acc);
+        multiply<CI>(g + r * CO, CO, 1, co, wide_weight.data(), CI, gh + r * CI, CI, none);
       }
       alignas(64) float ggain[CI] = {0}, gshift[CI] = {0}, gstep[CI] = {0};
       // A level above all others stands for none.
@@ -210,9 +221,9 @@ void pointwise_backward(const float* raw, const float* out, const float* grad, l
         for (int c = 0; c < CI; c++)
           ratio[c] = std::max(x[c] * gain[c] + shift[c], 0.f) * inverse[c];
         for (int c = 0; c < CI; c++) level[c] = std::nearbyint(ratio[c]);
-        for (int c = 0; c < CI; c += 16) {
-          const v16 q = at(ratio + c), l = at(level + c), gy = at(gh + r * CI + c);
-          const v16 gp = (q > 0.f) & (l <= bound) ? gy : gy * 0.f;
+        for (int c = 0; c < CI; c += V) {
+          const vec q = at(ratio + c), l = at(level + c), gy = at(gh + r * CI + c);
+          const vec gp = (q > 0.f) & (l <= bound) ? gy : gy * 0.f;
           at(gstep + c) += gy * (l > bound ? gy * 0.f + bound : l - q);
           at(ggain + c) += gp * at(x + c);
           at(gshift + c) += gp;
@@ -258,12 +269,10 @@ void stem_forward(const float* frames, long batch, int co, const float* weight, 
     for (long n = batch * thread / threads; n < batch * (thread + 1) / threads; n++) {
       window<CO>(frames + n * 2 * LENGTH, x);
       for (int i = 0; i < TILED; i += M) {
-        v16 acc[M][CO / 16];
-        for (int m = 0; m < M; m++)
-          for (int v = 0; v < CO / 16; v++) acc[m][v] = at(bias.data() + 16 * v);
-        for (int q = 0; q < 2; q++)
-          multiply<CO / 16>(x[q] + STRIDE * i, STRIDE, 1, TAPS, &transposed[(size_t)q * TAPS * CO], CO, acc);
-        store<CO / 16>(&u[(size_t)i * CO], CO, acc);
+        float* to = &u[(size_t)i * CO];
+        const float* taps = transposed.data();
+        multiply<CO>(x[0] + STRIDE * i, STRIDE, 1, TAPS, taps, CO, to, CO, bias.data());
+        multiply<CO>(x[1] + STRIDE * i, STRIDE, 1, TAPS, taps + TAPS * CO, CO, to, CO);
       }
       for (int i = 0; i < POSITIONS; i++)
         std::memcpy(out + (n * POSITIONS + i) * co, &u[(size_t)i * CO], co * 4);
@@ -296,10 +305,7 @@ void stem_backward(const float* frames, const float* out, const float* grad, lon
         for (int o = 0; o < CO; o++) gb[o] += y[o];
       }
       for (int k = 0; k < 2 * TAPS; k += M) {
-        v16 acc[M][CO / 16];
-        load<CO / 16>(&gw[(size_t)k * CO], CO, acc);
-        multiply<CO / 16>(x[k / TAPS] + k % TAPS, 1, STRIDE, POSITIONS, g.data(), CO, acc);
-        store<CO / 16>(&gw[(size_t)k * CO], CO, acc);
+        multiply<CO>(x[k / TAPS] + k % TAPS, 1, STRIDE, POSITIONS, g.data(), CO, &gw[(size_t)k * CO], CO);
       }
       for (int o = 0; o < co; o++) part[(size_t)co * 2 * TAPS + o] += gb[o];
       if ((n - begin) % 16 == 15 || n == end - 1) {
@@ -429,13 +435,13 @@ void depthwise_backward(const float* raw, const float* out, const float* grad, l
           ratio[c] = std::max(x.first[c] * gain[c] + shift[c], x.last[c] * gain[c] + shift[c]) *
                      levels.inverse[c];
         for (int c = 0; c < C; c++) level[c] = std::nearbyint(ratio[c]);
-        for (int c = 0; c < C; c += 16) {
-          const v16 a = at(x.first + c), b = at(x.last + c), k = at(gain.x + c), s = at(shift.x + c);
-          const v16 q = at(ratio + c), l = at(level + c);
-          const v16 gq = at(w0.x + c) * at(y + 2 * C + c) + at(w1.x + c) * at(y + C + c) +
+        for (int c = 0; c < C; c += V) {
+          const vec a = at(x.first + c), b = at(x.last + c), k = at(gain.x + c), s = at(shift.x + c);
+          const vec q = at(ratio + c), l = at(level + c);
+          const vec gq = at(w0.x + c) * at(y + 2 * C + c) + at(w1.x + c) * at(y + C + c) +
                          at(w2.x + c) * at(y + c);
-          const v16 none = gq * 0.f;
-          const v16 gp = (l >= least) & (l <= most) ? gq : none;
+          const vec none = gq * 0.f;
+          const vec gp = (l >= least) & (l <= most) ? gq : none;
           at(sums[6] + c) += gq * (l > most ? none + most : l < least ? none + least : l - q);
           const auto takes = b * k + s > a * k + s;
           at(sums[4] + c) += gp * (takes ? b : a);
@@ -459,18 +465,16 @@ void depthwise_backward(const float* raw, const float* out, const float* grad, l
 
 }  // namespace
 
-#define BY_WIDTH(width, call)        \
-  switch (padded(width)) {           \
-    case 16: { constexpr int W = 16; call; break; } \
-    case 32: { constexpr int W = 32; call; break; } \
-    default: { constexpr int W = 48; call; break; } \
-  }
-#define BY_WIDTHS(call)                                                       \
-  switch (padded(ci)) {                                                       \
-    case 16: { constexpr int V = 16; BY_WIDTH(co, call) break; } \
-    case 32: { constexpr int V = 32; BY_WIDTH(co, call) break; } \
-    default: { constexpr int V = 48; BY_WIDTH(co, call) break; } \
-  }
+#define WIDTH(name, count, call) case count: { constexpr int name = count; call; break; }
+#ifdef __AVX512F__
+#define WIDTHS(name, call) WIDTH(name, 16, call) WIDTH(name, 32, call) WIDTH(name, 48, call)
+#else
+#define WIDTHS(name, call)                                                      \
+  WIDTH(name, 8, call) WIDTH(name, 16, call) WIDTH(name, 24, call)              \
+  WIDTH(name, 32, call) WIDTH(name, 40, call) WIDTH(name, 48, call)
+#endif
+#define BY_WIDTH(width, call) switch (padded(width)) { WIDTHS(W, call) }
+#define BY_WIDTHS(call) switch (padded(ci)) { WIDTHS(I, switch (padded(co)) { WIDTHS(W, call) }) }
 
 extern "C" {
 
@@ -487,14 +491,14 @@ void stem_bwd(const float* frames, const float* out, const float* grad, long bat
 void pointwise_fwd(const float* raw, long rows, int ci, int co, const float* gain,
                    const float* shift, const float* step, float top, const float* weight,
                    const float* bias, float* out, double* sums, int threads) {
-  BY_WIDTHS((pointwise_forward<V, W>(raw, rows, ci, co, gain, shift, step, top, weight, bias, out, sums, threads)))
+  BY_WIDTHS((pointwise_forward<I, W>(raw, rows, ci, co, gain, shift, step, top, weight, bias, out, sums, threads)))
 }
 
 void pointwise_bwd(const float* raw, const float* out, const float* grad, long rows, int ci, int co,
                    const float* gain, const float* shift, const float* step, float top,
                    const float* weight, const float* alpha, const float* beta, float* grad_raw,
                    double* grads, int threads) {
-  BY_WIDTHS((pointwise_backward<V, W>(raw, out, grad, rows, ci, co, gain, shift, step, top, weight, alpha, beta, grad_raw, grads, threads)))
+  BY_WIDTHS((pointwise_backward<I, W>(raw, out, grad, rows, ci, co, gain, shift, step, top, weight, alpha, beta, grad_raw, grads, threads)))
 }
 
 void depthwise_fwd(const float* raw, long batch, int length, int channels, int by,
