@@ -108,6 +108,21 @@ def _affine(grad_mean: Tensor, grad_var: Tensor, mean: Tensor, rows: int) -> tup
     return (grad_mean / rows - beta * mean).contiguous(), beta.contiguous()
 
 
+def _rows(batch: int, length: int, channels: int) -> Tensor:
+    """Return room for (B, L, C) as the kernels keep it: positions are padded to whole vectors."""
+    return torch.empty(batch, length, library().width(channels))[:, :, :channels]
+
+
+def _laid(x: Tensor) -> Tensor:
+    """Return (B, L, C) as the kernels keep it; copied if it lies otherwise, as torch's results."""
+    batch, length, channels = x.shape
+    wide = library().width(channels)
+    if x.stride() == (length * wide, wide, 1):
+        return x
+    laid = torch.zeros(batch, length, wide)[:, :, :channels]
+    return laid.copy_(x)
+
+
 class Stem(torch.autograd.Function):
     """The MSC's three strided convolutions as one of 32 taps, (B, 2, 1024) -> (B, 257, F).
 
@@ -119,7 +134,7 @@ class Stem(torch.autograd.Function):
         """Take frames, weight (F, 2, 32) and bias (F,)."""
         x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
         filters = len(weight)
-        out = x.new_empty(len(x), POSITIONS, filters)
+        out = _rows(len(x), POSITIONS, filters)
         sums = x.new_empty(2 * filters, dtype=torch.float64)
         _call("stem_fwd", x, ctypes.c_long(len(x)), filters, weight, bias, out, sums)
         mean, var = _statistics(sums, len(x) * POSITIONS)
@@ -134,7 +149,7 @@ class Stem(torch.autograd.Function):
         alpha, beta = _affine(grad_mean, grad_var, mean, len(x) * POSITIONS)
         grads = x.new_empty(filters * (2 * TAPS + 1), dtype=torch.float64)
         _call(
-            *("stem_bwd", x, out, grad.contiguous(), ctypes.c_long(len(x)), filters),
+            *("stem_bwd", x, out, _laid(grad), ctypes.c_long(len(x)), filters),
             *(alpha, beta, grads),
         )
         weight, bias = grads.float().split([filters * 2 * TAPS, filters])
@@ -163,7 +178,7 @@ class Pointwise(torch.autograd.Function):
         outputs, rows = len(weight), batch * length
         gain, shift, weight, bias = (t.contiguous() for t in (gain, shift, weight, bias))
         step = None if step is None else step.contiguous()
-        out = raw.new_empty(batch, length, outputs)
+        raw, out = _laid(raw), _rows(batch, length, outputs)
         sums = raw.new_empty(2 * outputs, dtype=torch.float64)
         _call(
             *("pointwise_fwd", raw, ctypes.c_long(rows), inputs, outputs),
@@ -181,11 +196,11 @@ class Pointwise(torch.autograd.Function):
         batch, length, inputs = raw.shape
         outputs, rows = len(weight), batch * length
         alpha, beta = _affine(grad_mean, grad_var, mean, rows)
-        grad_raw = torch.empty_like(raw)
+        grad_raw = _rows(batch, length, inputs)
         sizes = [outputs * inputs, outputs, inputs, inputs, inputs]
         grads = raw.new_empty(sum(sizes), dtype=torch.float64)
         _call(
-            *("pointwise_bwd", raw, out, grad.contiguous(), ctypes.c_long(rows), inputs, outputs),
+            *("pointwise_bwd", raw, out, _laid(grad), ctypes.c_long(rows), inputs, outputs),
             *(gain, shift, step, ctx.top, weight, alpha, beta, grad_raw, grads),
         )
         grad_weight, bias, *rest = grads.float().split(sizes)
@@ -223,7 +238,7 @@ class Depthwise(torch.autograd.Function):
         step = None if step is None else step.contiguous()
         levels = 2.0 ** (bits - 1)
         ctx.by, ctx.range = by, (-levels, levels - 1)
-        out = raw.new_empty(batch, length // by, channels)
+        raw, out = _laid(raw), _rows(batch, length // by, channels)
         sums = raw.new_empty(2 * channels, dtype=torch.float64)
         _call(
             *("depthwise_fwd", raw, ctypes.c_long(batch), length, channels, by),
@@ -239,10 +254,10 @@ class Depthwise(torch.autograd.Function):
         raw, out, mean, gain, shift, weight, step = ctx.saved_tensors
         batch, length, channels = raw.shape
         alpha, beta = _affine(grad_mean, grad_var, mean, out.numel() // channels)
-        grad_raw = torch.empty_like(raw)
+        grad_raw = _rows(batch, length, channels)
         grads = raw.new_empty(7, channels, dtype=torch.float64)
         _call(
-            *("depthwise_bwd", raw, out, grad.contiguous(), ctypes.c_long(batch), length),
+            *("depthwise_bwd", raw, out, _laid(grad), ctypes.c_long(batch), length),
             *(channels, ctx.by, gain, shift, step, *ctx.range, weight, alpha, beta),
             *(grad_raw, grads),
         )

@@ -6,9 +6,10 @@
 // same: what the next batch norm's statistics pass down is affine in the raw output, alpha + beta x,
 // and is added while the gradient is read. Numbers are those of training/twin.py up to rounding.
 //
-// Products are register tiles, as many sums as the processor has registers for; channel counts are
-// padded to whole vectors in local tiles only. Sums over frames are kept per thread and added in a
-// fixed order.
+// A position's channels are padded to whole vectors, in memory too: a row is read and written without
+// a rest. What lies in the padding is finite, and nothing depends on it. Products are register tiles,
+// as many sums as the processor has registers for. Sums over frames are kept per thread and added in
+// a fixed order.
 
 #include <algorithm>
 #include <cmath>
@@ -91,15 +92,19 @@ struct Local {
   float operator[](int c) const { return x[c]; }
 };
 
-// The whole gradient of a raw output: to = grad + alpha + beta * out
+// The whole gradient of raw outputs, to = grad + alpha + beta * out, and its sum over the rows
 template <int W>
-inline void whole_gradient(const float* grad, const float* out, int count, const Local<W>& alpha,
-                           const Local<W>& beta, float* to) {
-  alignas(64) float g[W] = {0}, u[W] = {0};
-  std::memcpy(g, grad, count * 4);
-  std::memcpy(u, out, count * 4);
-  for (int c = 0; c < W; c++) g[c] += alpha[c] + beta[c] * u[c];
-  std::memcpy(to, g, W * 4);
+inline void whole_gradient(const float* grad, const float* out, int rows, const Local<W>& alpha,
+                           const Local<W>& beta, float* to, double* sums, int channels) {
+  vec sum[W / V] = {};
+  for (int r = 0; r < rows; r++)
+    for (int v = 0; v < W / V; v++) {
+      const int c = r * W + v * V;
+      const vec g = at(grad + c) + at(alpha.x + v * V) + at(beta.x + v * V) * at(out + c);
+      sum[v] += g;
+      at(to + c) = g;
+    }
+  for (int c = 0; c < channels; c++) sums[c] += sum[c / V][c % V];
 }
 
 // Adds the threads' sums in their order, so that the same run gives the same bits.
@@ -111,42 +116,65 @@ void reduce(const std::vector<std::vector<double>>& parts, double* to, size_t co
   }
 }
 
-void add_statistics(const float* tile, int rows, int channels, int wide, double* sums) {
-  float sum[64] = {0}, square[64] = {0};
-  for (int r = 0; r < rows; r++)
-    for (int c = 0; c < wide; c++) {
-      const float x = tile[r * wide + c];
-      sum[c] += x;
-      square[c] += x * x;
+template <int W>
+inline void add_statistics(const float* rows, int count, int channels, double* sums) {
+  vec sum[W / V] = {}, square[W / V] = {};
+  for (int r = 0; r < count; r++)
+    for (int v = 0; v < W / V; v++) {
+      const vec x = at(rows + r * W + v * V);
+      sum[v] += x;
+      square[v] += x * x;
     }
   for (int c = 0; c < channels; c++) {
-    sums[c] += sum[c];
-    sums[channels + c] += square[c];
+    sums[c] += sum[c / V][c % V];
+    sums[channels + c] += square[c / V][c % V];
   }
 }
 
-// relu and quantization of a tile of raw values
-template <int WIDE>
-inline void activate(const float* raw, int rows, int channels, const Local<WIDE>& gain,
-                     const Local<WIDE>& shift, const Local<WIDE>& step, const Local<WIDE>& inverse,
-                     float top, bool quantized, float* to) {
-  for (int r = 0; r < rows; r++) {
-    alignas(64) float x[WIDE] = {0};
-    std::memcpy(x, raw + (size_t)r * channels, channels * 4);
-    for (int c = 0; c < WIDE; c++) x[c] = std::max(x[c] * gain[c] + shift[c], 0.f);
-    if (quantized)
-      for (int c = 0; c < WIDE; c++)
-        x[c] = std::min(std::nearbyint(x[c] * inverse[c]), top) * step[c];
-    std::memcpy(to + r * WIDE, x, sizeof x);
+// The nearest whole number, of two the even one; |x| below 2^22
+inline vec nearest(vec x) {
+  const vec large = vec{} + 12582912.f;  // 1.5 * 2^23: the sum has no bits below one
+  return (x + large) - large;
+}
+inline vec smaller(vec x, vec y) { return x < y ? x : y; }
+inline vec larger(vec x, vec y) { return x > y ? x : y; }
+
+// Whole steps from low to top; without steps floating point.
+template <int C>
+struct Levels {
+  const bool quantized;
+  const float low, top;
+  Local<C> step, inverse;
+  Levels(const float* step_, int channels, float low, float top)
+      : quantized(step_ != nullptr), low(low), top(top), step(step_, channels, 1.f),
+        inverse(step_, channels, 1.f) {
+    for (float& x : inverse.x) x = 1.f / x;
   }
-  for (int r = rows; r < ROWS; r++) std::memset(to + r * WIDE, 0, WIDE * 4);
+  // In steps, and at most one level beyond the last ones: enough to see that it lies outside.
+  vec ratio(vec x, int c) const {
+    x *= at(inverse.x + c);
+    return quantized ? larger(smaller(x, vec{} + (top + 1.f)), vec{} + (low - 1.f)) : x;
+  }
+  vec level(vec ratio) const { return larger(smaller(nearest(ratio), vec{} + top), vec{} + low); }
+  vec operator()(vec x, int c) const {
+    return quantized ? level(ratio(x, c)) * at(step.x + c) : x;
+  }
+};
+
+// relu and quantization of rows of raw values
+template <int W>
+inline void activate(const float* raw, int rows, const Local<W>& gain, const Local<W>& shift,
+                     const Levels<W>& levels, float* to) {
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < W; c += V)
+      at(to + r * W + c) = levels(larger(at(raw + r * W + c) * at(gain.x + c) + at(shift.x + c), vec{}), c);
+  for (int c = rows * W; c < ROWS * W; c += V) at(to + c) = vec{};
 }
 
 template <int CI, int CO>
 void pointwise_forward(const float* raw, long rows, int ci, int co, const float* gain_,
                        const float* shift_, const float* step_, float top, const float* weight,
                        const float* bias_, float* out, double* sums, int threads) {
-  const bool quantized = step_ != nullptr;
   const auto bias = pad(bias_, 1, co, CO);
   std::vector<float> transposed((size_t)ci * CO, 0.f);
   for (int o = 0; o < co; o++)
@@ -155,19 +183,18 @@ void pointwise_forward(const float* raw, long rows, int ci, int co, const float*
   std::vector<std::vector<double>> parts(threads, std::vector<double>(2 * co, 0.));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int thread = 0; thread < threads; thread++) {
-    const Local<CI> gain(gain_, ci), shift(shift_, ci), step(step_, ci, 1.f);
-    Local<CI> inverse(step_, ci, 1.f);
-    for (float& x : inverse.x) x = 1.f / x;
+    const Local<CI> gain(gain_, ci), shift(shift_, ci);
+    const Levels<CI> levels(step_, ci, 0.f, top);
     alignas(64) float h[ROWS * CI], u[ROWS * CO];
     for (long tile = tiles * thread / threads; tile < tiles * (thread + 1) / threads; tile++) {
       const long first = tile * ROWS;
       const int count = (int)std::min<long>(ROWS, rows - first);
-      activate<CI>(raw + first * ci, count, ci, gain, shift, step, inverse, top, quantized, h);
-      for (int r = 0; r < ROWS; r += M) {
-        multiply<CO>(h + r * CI, CI, 1, ci, transposed.data(), CO, u + r * CO, CO, bias.data());
-      }
-      for (int r = 0; r < count; r++) std::memcpy(out + (first + r) * co, u + r * CO, co * 4);
-      add_statistics(u, count, co, CO, parts[thread].data());
+      float* to = count == ROWS ? out + first * CO : u;
+      activate<CI>(raw + first * CI, count, gain, shift, levels, h);
+      for (int r = 0; r < ROWS; r += M)
+        multiply<CO>(h + r * CI, CI, 1, ci, transposed.data(), CO, to + r * CO, CO, bias.data());
+      if (to == u) std::memcpy(out + first * CO, u, (size_t)count * CO * 4);
+      add_statistics<CO>(to, count, co, parts[thread].data());
     }
   }
   reduce(parts, sums, 2 * co);
@@ -179,64 +206,54 @@ void pointwise_backward(const float* raw, const float* out, const float* grad, l
                         int co, const float* gain_, const float* shift_, const float* step_,
                         float top, const float* weight, const float* alpha_, const float* beta_,
                         float* grad_raw, double* grads, int threads) {
-  const bool quantized = step_ != nullptr;
   const auto wide_weight = pad(weight, co, ci, CI);
   const long tiles = (rows + ROWS - 1) / ROWS;
   const size_t total = (size_t)co * ci + co + 3 * ci;
   std::vector<std::vector<double>> parts(threads, std::vector<double>(total, 0.));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int thread = 0; thread < threads; thread++) {
-    const Local<CI> gain(gain_, ci), shift(shift_, ci), step(step_, ci, 1.f);
-    Local<CI> inverse(step_, ci, 1.f);
-    for (float& x : inverse.x) x = 1.f / x;
+    const Local<CI> gain(gain_, ci), shift(shift_, ci);
+    const Levels<CI> levels(step_, ci, 0.f, top);
     const Local<CO> alpha(alpha_, co), beta(beta_, co);
-    alignas(64) float h[ROWS * CI], g[ROWS * CO], gh[ROWS * CI];
+    alignas(64) float h[ROWS * CI], g[ROWS * CO] = {0}, gh[ROWS * CI];
     const float none[CI] = {0};
     std::vector<float> gw((size_t)CO * CI, 0.f);
     double* part = parts[thread].data();
+    double* rest = part + (size_t)co * ci + co;
     const long begin = tiles * thread / threads, end = tiles * (thread + 1) / threads;
     for (long tile = begin; tile < end; tile++) {
       const long first = tile * ROWS;
       const int count = (int)std::min<long>(ROWS, rows - first);
-      std::memset(g, 0, sizeof g);
-      float gb[CO] = {0};
-      for (int r = 0; r < count; r++) {
-        const long row = (first + r) * co;
-        whole_gradient<CO>(grad + row, out + row, co, alpha, beta, g + r * CO);
-        for (int o = 0; o < CO; o++) gb[o] += g[r * CO + o];
-      }
-      activate<CI>(raw + first * ci, count, ci, gain, shift, step, inverse, top, quantized, h);
-      for (int o = 0; o < CO; o += M) {
+      whole_gradient<CO>(grad + first * CO, out + first * CO, count, alpha, beta, g,
+                         part + (size_t)co * ci, co);
+      if (count < ROWS) std::memset(g + count * CO, 0, (size_t)(ROWS - count) * CO * 4);
+      activate<CI>(raw + first * CI, count, gain, shift, levels, h);
+      for (int o = 0; o < CO; o += M)
         multiply<CI>(g + o, 1, CO, ROWS, h, CI, gw.data() + o * CI, CI);
-      }
-      for (int r = 0; r < ROWS; r += M) {
+      for (int r = 0; r < ROWS; r += M)
         multiply<CI>(g + r * CO, CO, 1, co, wide_weight.data(), CI, gh + r * CI, CI, none);
-      }
-      alignas(64) float ggain[CI] = {0}, gshift[CI] = {0}, gstep[CI] = {0};
-      // A level above all others stands for none.
-      const float bound = quantized ? top : 1e30f;
-      for (int r = 0; r < count; r++) {
-        alignas(64) float x[CI] = {0}, gx[CI], ratio[CI], level[CI];
-        std::memcpy(x, raw + (first + r) * ci, ci * 4);
-        for (int c = 0; c < CI; c++)
-          ratio[c] = std::max(x[c] * gain[c] + shift[c], 0.f) * inverse[c];
-        for (int c = 0; c < CI; c++) level[c] = std::nearbyint(ratio[c]);
-        for (int c = 0; c < CI; c += V) {
-          const vec q = at(ratio + c), l = at(level + c), gy = at(gh + r * CI + c);
-          const vec gp = (q > 0.f) & (l <= bound) ? gy : gy * 0.f;
-          at(gstep + c) += gy * (l > bound ? gy * 0.f + bound : l - q);
-          at(ggain + c) += gp * at(x + c);
-          at(gshift + c) += gp;
-          at(gx + c) = gp * at(gain.x + c);
+      for (int c = 0; c < CI; c += V) {
+        const vec k = at(gain.x + c), s = at(shift.x + c), zero = {};
+        vec ggain = {}, gshift = {}, gstep = {};
+        for (int r = 0; r < count; r++) {
+          const vec x = at(raw + first * CI + r * CI + c), gy = at(gh + r * CI + c);
+          const vec q = levels.ratio(larger(x * k + s, zero), c);
+          vec gp = q > 0.f ? gy : zero;
+          if (levels.quantized) {
+            const vec l = nearest(q);
+            const auto within = l <= levels.top;
+            gp = within ? gp : zero;
+            gstep += gy * (within ? l - q : zero + levels.top);
+          }
+          ggain += gp * x;
+          gshift += gp;
+          at(grad_raw + first * CI + r * CI + c) = gp * k;
         }
-        std::memcpy(grad_raw + (first + r) * ci, gx, ci * 4);
-      }
-      for (int o = 0; o < co; o++) part[(size_t)co * ci + o] += gb[o];
-      double* rest = part + (size_t)co * ci + co;
-      for (int c = 0; c < ci; c++) {
-        rest[c] += ggain[c];
-        rest[ci + c] += gshift[c];
-        rest[2 * ci + c] += gstep[c];
+        for (int i = 0; i < V && c + i < ci; i++) {
+          rest[c + i] += ggain[i];
+          rest[ci + c + i] += gshift[i];
+          rest[2 * ci + c + i] += gstep[i];
+        }
       }
       if ((tile - begin) % 64 == 63 || tile == end - 1) {  // floats lose digits in long sums
         for (int o = 0; o < co; o++)
@@ -274,9 +291,8 @@ void stem_forward(const float* frames, long batch, int co, const float* weight, 
         multiply<CO>(x[0] + STRIDE * i, STRIDE, 1, TAPS, taps, CO, to, CO, bias.data());
         multiply<CO>(x[1] + STRIDE * i, STRIDE, 1, TAPS, taps + TAPS * CO, CO, to, CO);
       }
-      for (int i = 0; i < POSITIONS; i++)
-        std::memcpy(out + (n * POSITIONS + i) * co, &u[(size_t)i * CO], co * 4);
-      add_statistics(u.data(), POSITIONS, co, CO, parts[thread].data());
+      std::memcpy(out + n * POSITIONS * CO, u.data(), (size_t)POSITIONS * CO * 4);
+      add_statistics<CO>(u.data(), POSITIONS, co, parts[thread].data());
     }
   }
   reduce(parts, sums, 2 * co);
@@ -297,17 +313,12 @@ void stem_backward(const float* frames, const float* out, const float* grad, lon
     const long begin = batch * thread / threads, end = batch * (thread + 1) / threads;
     for (long n = begin; n < end; n++) {
       window<CO>(frames + n * 2 * LENGTH, x);
-      float gb[CO] = {0};
-      for (int i = 0; i < POSITIONS; i++) {
-        const long row = (n * POSITIONS + i) * co;
-        float* y = &g[(size_t)i * CO];
-        whole_gradient<CO>(grad + row, out + row, co, alpha, beta, y);
-        for (int o = 0; o < CO; o++) gb[o] += y[o];
-      }
+      const long row = n * POSITIONS * CO;
+      whole_gradient<CO>(grad + row, out + row, POSITIONS, alpha, beta, g.data(),
+                         part + (size_t)co * 2 * TAPS, co);
       for (int k = 0; k < 2 * TAPS; k += M) {
         multiply<CO>(x[k / TAPS] + k % TAPS, 1, STRIDE, POSITIONS, g.data(), CO, &gw[(size_t)k * CO], CO);
       }
-      for (int o = 0; o < co; o++) part[(size_t)co * 2 * TAPS + o] += gb[o];
       if ((n - begin) % 16 == 15 || n == end - 1) {
         for (int o = 0; o < co; o++)
           for (int k = 0; k < 2 * TAPS; k++) part[(size_t)o * 2 * TAPS + k] += gw[(size_t)k * CO + o];
@@ -318,74 +329,45 @@ void stem_backward(const float* frames, const float* out, const float* grad, lon
   reduce(parts, grads, total);
 }
 
-// A position's two normalised candidates for the pooling; without pooling they are one.
-template <int C>
-struct Pair {
-  alignas(64) float first[C] = {0}, last[C] = {0};
-  Pair(const float* raw, int channels, int by) {
-    std::memcpy(first, raw, channels * 4);
-    std::memcpy(last, raw + (size_t)(by - 1) * channels, channels * 4);
-  }
-};
-
-// Whole steps between low and top of them; without steps floating point.
-template <int C>
-struct Signed {
-  const bool quantized;
-  const float low, top;
-  Local<C> step, inverse;
-  Signed(const float* step_, int channels, float low, float top)
-      : quantized(step_ != nullptr), low(low), top(top), step(step_, channels, 1.f),
-        inverse(step_, channels, 1.f) {
-    for (float& x : inverse.x) x = 1.f / x;
-  }
-};
-
 // One frame, normalised, pooled and quantized, with a zero position at both ends:
 // p (length / by + 2, C). Quantizing keeps the order, so that the largest can be found before.
 template <int C>
-void pool(const float* raw, int length, int channels, int by, const Local<C>& gain,
-          const Local<C>& shift, const Signed<C>& levels, float* p) {
-  const int positions = length / by;
-  std::memset(p, 0, C * 4);
-  std::memset(p + (size_t)(positions + 1) * C, 0, C * 4);
+void pool(const float* raw, int positions, int by, const Local<C>& gain, const Local<C>& shift,
+          const Levels<C>& levels, float* p) {
+  for (int c = 0; c < C; c += V) at(p + c) = at(p + (size_t)(positions + 1) * C + c) = vec{};
   for (int i = 0; i < positions; i++) {
-    const Pair<C> x(raw + (size_t)i * by * channels, channels, by);
-    alignas(64) float y[C];
-    for (int c = 0; c < C; c++)
-      y[c] = std::max(x.first[c] * gain[c] + shift[c], x.last[c] * gain[c] + shift[c]);
-    if (levels.quantized)
-      for (int c = 0; c < C; c++)
-        y[c] = std::min(std::max(std::nearbyint(y[c] * levels.inverse[c]), levels.low), levels.top) *
-               levels.step[c];
-    std::memcpy(p + (size_t)(i + 1) * C, y, sizeof y);
+    const float *first = raw + (size_t)i * by * C, *last = first + (size_t)(by - 1) * C;
+    for (int c = 0; c < C; c += V) {
+      const vec k = at(gain.x + c), s = at(shift.x + c);
+      at(p + (size_t)(i + 1) * C + c) = levels(larger(at(first + c) * k + s, at(last + c) * k + s), c);
+    }
   }
 }
 
 template <int C>
 void depthwise_forward(const float* raw, long batch, int length, int channels, int by,
                        const float* gain_, const float* shift_, const float* step_, float low,
-                       float top, const float* weight, const float* bias_, float* out, double* sums, int threads) {
+                       float top, const float* weight, const float* bias_, float* out, double* sums,
+                       int threads) {
   const int positions = length / by;
   std::vector<std::vector<double>> parts(threads, std::vector<double>(2 * channels, 0.));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int thread = 0; thread < threads; thread++) {
     const Local<C> gain(gain_, channels), shift(shift_, channels), bias(bias_, channels);
-    const Signed<C> levels(step_, channels, low, top);
+    const Levels<C> levels(step_, channels, low, top);
     const Local<C> w0(weight, channels), w1(weight + channels, channels);
     const Local<C> w2(weight + 2 * channels, channels);
-    std::vector<float> p((size_t)(positions + 2) * C), z((size_t)positions * C);
+    std::vector<float> p((size_t)(positions + 2) * C);
     for (long n = batch * thread / threads; n < batch * (thread + 1) / threads; n++) {
-      pool<C>(raw + n * length * channels, length, channels, by, gain, shift, levels, p.data());
+      pool<C>(raw + n * length * C, positions, by, gain, shift, levels, p.data());
+      float* to = out + n * positions * C;
       for (int i = 0; i < positions; i++) {
         const float* q = &p[(size_t)i * C];
-        alignas(64) float y[C];
-        for (int c = 0; c < C; c++)
-          y[c] = bias[c] + w0[c] * q[c] + w1[c] * q[C + c] + w2[c] * q[2 * C + c];
-        std::memcpy(&z[(size_t)i * C], y, sizeof y);
-        std::memcpy(out + (n * positions + i) * channels, y, channels * 4);
+        for (int c = 0; c < C; c += V)
+          at(to + i * C + c) = at(bias.x + c) + at(w0.x + c) * at(q + c) +
+                               at(w1.x + c) * at(q + C + c) + at(w2.x + c) * at(q + 2 * C + c);
       }
-      add_statistics(z.data(), positions, channels, C, parts[thread].data());
+      add_statistics<C>(to, positions, channels, parts[thread].data());
     }
   }
   reduce(parts, sums, 2 * channels);
@@ -395,69 +377,60 @@ void depthwise_forward(const float* raw, long batch, int length, int channels, i
 template <int C>
 void depthwise_backward(const float* raw, const float* out, const float* grad, long batch,
                         int length, int channels, int by, const float* gain_, const float* shift_,
-                        const float* step_, float low, float top, const float* weight, const float* alpha_, const float* beta_,
-                        float* grad_raw, double* grads, int threads) {
+                        const float* step_, float low, float top, const float* weight,
+                        const float* alpha_, const float* beta_, float* grad_raw, double* grads,
+                        int threads) {
   const int positions = length / by;
   std::vector<std::vector<double>> parts(threads, std::vector<double>(7 * channels, 0.));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int thread = 0; thread < threads; thread++) {
     const Local<C> gain(gain_, channels), shift(shift_, channels);
-    const Signed<C> levels(step_, channels, low, top);
-    // Levels beyond all others stand for none.
-    const float least = levels.quantized ? low : -1e30f, most = levels.quantized ? top : 1e30f;
+    const Levels<C> levels(step_, channels, low, top);
     const Local<C> alpha(alpha_, channels), beta(beta_, channels);
     const Local<C> w0(weight, channels), w1(weight + channels, channels);
     const Local<C> w2(weight + 2 * channels, channels);
     std::vector<float> p((size_t)(positions + 2) * C), g((size_t)(positions + 2) * C, 0.f);
     double* part = parts[thread].data();
     for (long n = batch * thread / threads; n < batch * (thread + 1) / threads; n++) {
-      const float* frame = raw + n * length * channels;
-      float* to = grad_raw + n * length * channels;
-      pool<C>(frame, length, channels, by, gain, shift, levels, p.data());
-      alignas(64) float sums[7][C] = {{0}};
-      for (int i = 0; i < positions; i++) {
-        const long row = (n * positions + i) * channels;
-        float* y = &g[(size_t)(i + 1) * C];
-        whole_gradient<C>(grad + row, out + row, channels, alpha, beta, y);
-        const float* q = &p[(size_t)i * C];
-        for (int c = 0; c < C; c++) {
-          sums[0][c] += y[c] * q[c];
-          sums[1][c] += y[c] * q[C + c];
-          sums[2][c] += y[c] * q[2 * C + c];
-          sums[3][c] += y[c];
+      const float* frame = raw + n * length * C;
+      float* to = grad_raw + n * length * C;
+      const long row = n * positions * C;
+      pool<C>(frame, positions, by, gain, shift, levels, p.data());
+      whole_gradient<C>(grad + row, out + row, positions, alpha, beta, &g[C], part + 3 * channels,
+                        channels);
+      for (int c = 0; c < C; c += V) {
+        const vec k = at(gain.x + c), s = at(shift.x + c), zero = {};
+        const vec a0 = at(w0.x + c), a1 = at(w1.x + c), a2 = at(w2.x + c);
+        vec gw0 = {}, gw1 = {}, gw2 = {}, ggain = {}, gshift = {}, gstep = {};
+        for (int i = 0; i < positions; i++) {
+          const float *q = &p[(size_t)i * C + c], *y = &g[(size_t)i * C + c];
+          gw0 += at(y + C) * at(q);
+          gw1 += at(y + C) * at(q + C);
+          gw2 += at(y + C) * at(q + 2 * C);
+          const vec gq = a0 * at(y + 2 * C) + a1 * at(y + C) + a2 * at(y);
+          const float *first = frame + (size_t)i * by * C + c, *last = first + (size_t)(by - 1) * C;
+          const vec a = at(first), b = at(last), na = a * k + s, nb = b * k + s;
+          const auto takes = nb > na;
+          vec gp = gq;
+          if (levels.quantized) {
+            const vec ratio = levels.ratio(takes ? nb : na, c), l = nearest(ratio);
+            const auto above = l > levels.top, below = l < levels.low;
+            gp = above | below ? zero : gq;
+            gstep += gq * (above ? zero + levels.top : below ? zero + levels.low : l - ratio);
+          }
+          ggain += gp * (takes ? b : a);
+          gshift += gp;
+          float* here = to + (size_t)i * by * C + c;
+          at(here + (size_t)(by - 1) * C) = takes ? gp * k : zero;
+          at(here) = takes ? zero : gp * k;  // alone where nothing is pooled
         }
-      }
-      for (int i = 0; i < positions; i++) {
-        const float* y = &g[(size_t)i * C];
-        const Pair<C> x(frame + (size_t)i * by * channels, channels, by);
-        alignas(64) float to_first[C], to_last[C], ratio[C], level[C];
-        for (int c = 0; c < C; c++)
-          ratio[c] = std::max(x.first[c] * gain[c] + shift[c], x.last[c] * gain[c] + shift[c]) *
-                     levels.inverse[c];
-        for (int c = 0; c < C; c++) level[c] = std::nearbyint(ratio[c]);
-        for (int c = 0; c < C; c += V) {
-          const vec a = at(x.first + c), b = at(x.last + c), k = at(gain.x + c), s = at(shift.x + c);
-          const vec q = at(ratio + c), l = at(level + c);
-          const vec gq = at(w0.x + c) * at(y + 2 * C + c) + at(w1.x + c) * at(y + C + c) +
-                         at(w2.x + c) * at(y + c);
-          const vec none = gq * 0.f;
-          const vec gp = (l >= least) & (l <= most) ? gq : none;
-          at(sums[6] + c) += gq * (l > most ? none + most : l < least ? none + least : l - q);
-          const auto takes = b * k + s > a * k + s;
-          at(sums[4] + c) += gp * (takes ? b : a);
-          at(sums[5] + c) += gp;
-          at(to_last + c) = takes ? gp * k : none;
-          at(to_first + c) = takes ? none : gp * k;
+        for (int i = 0; i < V && c + i < channels; i++) {
+          const vec sums[] = {gw0, gw1, gw2, zero, ggain, gshift, gstep};
+          for (int j = 0; j < 7; j++) part[j * channels + c + i] += sums[j][i];
         }
-        float* here = to + (size_t)i * by * channels;
-        std::memcpy(here + (size_t)(by - 1) * channels, to_last, channels * 4);
-        std::memcpy(here, to_first, channels * 4);  // alone where nothing is pooled
       }
       if (positions * by < length)  // the pooling leaves an odd last position out
-        std::memset(to + (size_t)positions * by * channels, 0,
-                    (size_t)(length - positions * by) * channels * 4);
-      for (int s = 0; s < 7; s++)
-        for (int c = 0; c < channels; c++) part[s * channels + c] += sums[s][c];
+        std::memset(to + (size_t)positions * by * C, 0, (size_t)(length - positions * by) * C * 4);
     }
   }
   reduce(parts, grads, 7 * channels);
@@ -477,6 +450,9 @@ void depthwise_backward(const float* raw, const float* out, const float* grad, l
 #define BY_WIDTHS(call) switch (padded(ci)) { WIDTHS(I, switch (padded(co)) { WIDTHS(W, call) }) }
 
 extern "C" {
+
+// Floats that a position of so many channels takes in memory
+int width(int channels) { return padded(channels); }
 
 void stem_fwd(const float* frames, long batch, int co, const float* weight, const float* bias,
               float* out, double* sums, int threads) {
