@@ -215,6 +215,9 @@ def train(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many epochs that gain nothing.")
     ] = None,
+    turns: Annotated[
+        bool, typer.Option("--turns", help="Turn each training frame by a random quarter circle.")
+    ] = False,
     teacher: Teacher = None,
     teacher_share: Share = 0.5,
     temperature: Temperature = 3.0,
@@ -287,6 +290,7 @@ def train(
         clip=clip,
         ema=ema,
         patience=patience,
+        turns=turns or None,
     )
     where = _where(device, processes, nodes, precision, data, epoch_frames, batch_size)
     distillation = _distillation(teacher, teacher_share, temperature, data, config, trust)

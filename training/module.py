@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -37,6 +38,8 @@ class Recipe:
             saved; None trains without.
         patience: stop after so many epochs without a better accuracy; None never does.
         stop_above: stop as soon as the test accuracy exceeds this.
+        turns: turn each training frame by a quarter circle, chosen at random, 0 to 3 times; None
+            (as before there was a choice) and False leave it.
     """
 
     epochs: int = 50
@@ -50,6 +53,7 @@ class Recipe:
     ema: float | None = None
     patience: int | None = None
     stop_above: float | None = None
+    turns: bool | None = None
 
     def __post_init__(self):
         if self.epochs < 1 or not 0 <= self.float_epochs <= self.epochs:
@@ -168,6 +172,10 @@ class Classifier(lightning.LightningModule):
     def training_step(self, batch: Batch, number: int) -> Tensor:
         """Return the loss of one batch."""
         x, y, _, *taught = batch
+        if self.recipe.turns:
+            # The same after an interruption, and others in another process.
+            seed = [self.current_epoch, number, self.global_rank]
+            x = quarter_turns(x, np.random.default_rng(seed))
         if self._uncalibrated and not self.in_float:
             self._calibrate(x)
         scores = _full_precision(self(x))
@@ -299,6 +307,19 @@ class Classifier(lightning.LightningModule):
             sums = self._gathered(sums).sum(0)
         loss, right, frames = sums.tolist()
         return loss / frames, right / frames, int(frames)
+
+
+def quarter_turns(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return frames (N, 2, L) turned by 0, 90, 180 or 270 degrees each, at random.
+
+    A receiver's phase is any, so that the frame is as likely as before and of the same class: what
+    a teacher says of the one holds for the other. Of all angles these alone leave the clipping of
+    I and Q what it is.
+    """
+    quarters = torch.from_numpy(rng.integers(4, size=len(x))).to(x.device)
+    odd = (quarters % 2 == 1).view(-1, 1, 1)
+    signs = x.new_tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]])[quarters].unsqueeze(2)
+    return torch.where(odd, x.flip(1), x) * signs
 
 
 def _full_precision(scores: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.distill import Distillation
-from training.module import Recipe, prunable
+from training.module import Recipe, prunable, quarter_turns
 from training.train import commands_after, train
 from training.twin import Twin
 
@@ -270,6 +270,32 @@ def test_what_is_no_number_in_range_is_refused(wrong):
 def test_distillation_out_of_range_is_refused(wrong):
     with pytest.raises(BadInput):
         Distillation(torch.nn.Identity(), **wrong)
+
+
+def test_quarter_turns_are_those_of_complex_numbers():
+    x = torch.randn(64, 2, 16)
+    turned = quarter_turns(x, np.random.default_rng(0))
+    before, after = (torch.view_as_complex(t.transpose(1, 2).contiguous()) for t in (x, turned))
+    factors = after[:, :1] / before[:, :1]
+    torch.testing.assert_close(after, before * factors)
+    found = {complex(round(f.real), round(f.imag)) for f in factors.flatten().tolist()}
+    assert found == {1, 1j, -1, -1j}
+    assert torch.equal(turned, quarter_turns(x, np.random.default_rng(0)))
+
+
+def test_turned_frames_are_trained_on(tmp_path):
+    plain, turned = (
+        checkpoints.load(
+            train(
+                *(TINY, tiny_data(), tmp_path / str(turns), Recipe(epochs=1, turns=turns)),
+                progress=False,
+            )
+        )
+        for turns in (None, True)
+    )
+    assert turned.info["recipe"]["turns"] is True
+    first = [next(c.network.parameters()) for c in (plain, turned)]
+    assert not torch.equal(*first)
 
 
 def test_training_that_diverges_says_so(tmp_path):

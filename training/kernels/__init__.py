@@ -108,15 +108,21 @@ def _affine(grad_mean: Tensor, grad_var: Tensor, mean: Tensor, rows: int) -> tup
     return (grad_mean / rows - beta * mean).contiguous(), beta.contiguous()
 
 
+def _width(channels: int) -> int:
+    kernels = library()
+    assert kernels is not None, "who calls has asked"
+    return kernels.width(channels)
+
+
 def _rows(batch: int, length: int, channels: int) -> Tensor:
     """Return room for (B, L, C) as the kernels keep it: positions are padded to whole vectors."""
-    return torch.empty(batch, length, library().width(channels))[:, :, :channels]
+    return torch.empty(batch, length, _width(channels))[:, :, :channels]
 
 
 def _laid(x: Tensor) -> Tensor:
     """Return (B, L, C) as the kernels keep it; copied if it lies otherwise, as torch's results."""
     batch, length, channels = x.shape
-    wide = library().width(channels)
+    wide = _width(channels)
     if x.stride() == (length * wide, wide, 1):
         return x
     laid = torch.zeros(batch, length, wide)[:, :, :channels]
