@@ -60,20 +60,14 @@ inline void tile(const float* a, long sm, long sk, int count, const float* b, lo
     for (int v = 0; v < NV; v++) at(c + m * ldc + V * v) = sum[m][v];
 }
 
-// The same for M rows and N columns, in tiles that fit the registers.
+// The same for M rows and N columns, in strips of as many rows as the registers hold sums of.
 template <int N>
 inline void multiply(const float* a, long sm, long sk, int count, const float* b, long ldb, float* c,
                      long ldc, const float* start = nullptr) {
-  constexpr int R = 4, WIDE = SUMS / R;  // 4 rows by 3 (or 6) vectors: as many sums as registers
-  constexpr int WHOLE = N / V / WIDE, REST = N / V % WIDE;
-  for (int m = 0; m < M; m += R) {
-    for (int v = 0; v < WHOLE; v++)
-      tile<R, WIDE>(a + m * sm, sm, sk, count, b + v * WIDE * V, ldb, c + m * ldc + v * WIDE * V, ldc,
-                    start ? start + v * WIDE * V : nullptr);
-    if constexpr (REST > 0)
-      tile<R, REST>(a + m * sm, sm, sk, count, b + WHOLE * WIDE * V, ldb, c + m * ldc + WHOLE * WIDE * V,
-                    ldc, start ? start + WHOLE * WIDE * V : nullptr);
-  }
+  constexpr int NV = N / V, R = 8 * NV <= SUMS ? 8 : 4 * NV <= SUMS ? 4 : 2;
+  static_assert(R * NV <= SUMS && M % R == 0, "sums would not fit the registers");
+  for (int m = 0; m < M; m += R)
+    tile<R, NV>(a + m * sm, sm, sk, count, b, ldb, c + m * ldc, ldc, start);
 }
 
 std::vector<float> pad(const float* from, int rows, int columns, int wide) {
