@@ -17,7 +17,7 @@ from models.cli import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
 
@@ -70,6 +70,15 @@ def classify(
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Less probable answers are `unknown`.")
     ] = 0.0,
+    familiar: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Answers by scores stranger than those of all but this share of known frames are "
+            "`unknown`; for a calibrated network.",
+        ),
+    ] = 0.0,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -103,6 +112,8 @@ def classify(
     json: Json = None,
 ) -> None:
     """Classify a recording, frame by frame."""
+    from itertools import chain
+
     from deploy.board.package import read_package
     from models import checkpoint as checkpoints
     from models.console import Bar, print_line, print_table
@@ -114,15 +125,18 @@ def classify(
     from training.recordings.formats import open_recording
     from training.recordings.prepared import Preparation, Prepared
     from training.recordings.recording_report import write_recording_report
-    from training.recordings.rows import runs, shares, write_csv
+    from training.recordings.rows import Rows, runs, shares, write_csv
 
     kind = Kind(graph, fast, without_dmas)
     if package is None and (board is not None or kind != Kind()):
         raise BadInput(
             "--board, --graph, --fast and --without-dmas are for an accelerator; give its --package"
         )
-    if package is not None and (threshold or temperature is not None):
-        raise BadInput("an accelerator gives classes without probabilities; leave them out")
+    if package is not None and (threshold or familiar or temperature is not None):
+        raise BadInput(
+            "an accelerator gives classes without scores; leave --threshold, --familiar and "
+            "--temperature out"
+        )
     most = channels or (1 if auto else None)
     if most and (symbol_rate is not None or shift or decimate != 1):
         raise BadInput(
@@ -136,7 +150,9 @@ def classify(
     if package is None:
         loaded = checkpoints.load(network, trust=Trust(trust, code))
         width, length, _ = frame_of_config(loaded.config)
-        name, trained_on, ask = _network(loaded, torch_device(device), threshold, temperature)
+        name, trained_on, ask = _network(
+            loaded, torch_device(device), threshold, familiar, temperature
+        )
     else:
         read = read_package(package)
         length, width = read.input.frame
@@ -145,19 +161,19 @@ def classify(
         raise BadInput(f"{package or network} takes {width} channels, a recording has I and Q")
     wanted = _estimated(opened, how, most) if most else [(how, "as given")]
     prepared = [Prepared(opened, each, length) for each, _ in wanted]
-    answers = []
+    answers: list[Rows] = []
+    known_rate = opened.rate if opened.rate_known else None
     for (_, chosen), frames in zip(wanted, prepared, strict=True):
         if most:
             print_line(f"estimated: {chosen}")
         with Bar("classifying") as progress:
-            answers.append(ask(frames, progress))
-    rows = [row for channel in answers for row in channel]
-    joined, of_all = runs(rows), shares(rows)
+            answers.append(Rows(ask(frames, progress), known_rate))
+    joined, of_all = runs(chain(*answers)), shares(chain(*answers))
     facts: dict[str, Any] = {
         "recording": str(recording),
         "type": opened.type,
         "samples": opened.samples,
-        "rate": opened.rate if opened.rate_known else None,
+        "rate": known_rate,
         "centre": opened.centre,
         "network": name,
         "trained_on": trained_on,
@@ -166,12 +182,11 @@ def classify(
             for (each, chosen), frames, channel in zip(wanted, prepared, answers, strict=True)
         ],
         "shares": of_all,
-        "frames": [row.to_dict() for row in rows],
     }
     if json:
-        write_json(json, facts)
+        write_json(json, facts | {"frames": [row.to_dict() for row in chain(*answers)]})
     if csv:
-        write_csv(csv, rows)
+        write_csv(csv, chain(*answers))
     if sigmf:
         widths = {p.centre: min(p.source.rate, opened.source.rate) for p in prepared}
         write_annotations(sigmf, annotated(opened, recording, joined, widths, name))
@@ -201,7 +216,7 @@ def classify(
         ),
     )
     print_table(
-        f"{len(rows):,} frames by {name}, trained on {trained_on}",
+        f"{sum(map(len, answers)):,} frames by {name}, trained on {trained_on}",
         ("answer", "share"),
         ((answer, f"{share:.1%}") for answer, share in of_all.items()),
     )
@@ -225,23 +240,25 @@ def _estimated(
     ]
 
 
-Asked = tuple[str, str, "Callable[[Prepared, Any], list[Row]]"]
+Asked = tuple[str, str, "Callable[[Prepared, Any], Iterable[Row]]"]
 
 
-def _network(checkpoint: Any, device: str, threshold: float, temperature: float | None) -> Asked:
+def _network(
+    checkpoint: Any, device: str, threshold: float, familiar: float, temperature: float | None
+) -> Asked:
     from training.recordings.rows import classify as ask
 
-    def run(prepared: "Prepared", progress: Any) -> "list[Row]":
-        rows = ask(
+    def run(prepared: "Prepared", progress: Any) -> "Iterable[Row]":
+        return ask(
             checkpoint,
             prepared,
             checkpoint.class_names,
             threshold=threshold,
+            familiar=familiar,
             temperature=temperature,
             device=device,
             progress=progress,
         )
-        return list(rows)
 
     return checkpoint.config.name, checkpoint.data_label, run
 
@@ -258,7 +275,7 @@ def _accelerator(package: "Package", board: str | None, kind: Kind) -> Asked:
     board_python()  # before any work
     folder = package.folder
 
-    def run(prepared: "Prepared", progress: Any) -> "list[Row]":
+    def run(prepared: "Prepared", progress: Any) -> "Iterable[Row]":
         with TemporaryDirectory(prefix="aaronnet-classify-") as work, ExitStack() as stack:
             frames, classes = Path(work) / "frames.npy", Path(work) / "classes.npy"
             starts, power, kept = _store(prepared, frames)
@@ -270,7 +287,8 @@ def _accelerator(package: "Package", board: str | None, kind: Kind) -> Asked:
             found = np.load(classes)
         answers = [package.classes[c] if k else REJECTED for c, k in zip(found, kept, strict=True)]
         progress(len(answers), len(answers))
-        return list(make_rows(prepared, starts, power, answers, [None] * len(answers)))
+        nothing = [None] * len(answers)
+        return make_rows(prepared, starts, power, answers, nothing, nothing)
 
     name = f"{package.network.name} on {package.board}"
     return name, package.network.label or "unknown data", run

@@ -112,6 +112,15 @@ def digest(content: Mapping[str, Any]) -> str:
     return whole.hexdigest()
 
 
+def digest_of(network: nn.Module) -> str:
+    """Identify a network by its weights: files differ in when they were written."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def packed(content: Any) -> bytes:
     """Return what `torch.save` writes; its own writer raises no OSError on a full disk."""
     buffer = io.BytesIO()

@@ -72,6 +72,7 @@ class Info(BaseModel, strict=True, extra="allow", allow_inf_nan=False):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     temperature_of: Label = ""
     temperature_on: Label = ""
+    familiarity: dict[str, list[Any]] = {}
 
 
 class Content(BaseModel, strict=True, extra="forbid", arbitrary_types_allowed=True):

@@ -98,12 +98,12 @@ def calibrate(
     device: Device = "auto",
     json: Json = None,
 ) -> None:
-    """Fit a temperature that makes a network's probabilities honest, and keep it with it."""
+    """Make a network's probabilities honest, and learn what is familiar to it."""
     from models import checkpoint as checkpoints
-    from models.console import Bar, print_table
+    from models.console import Bar, print_line, print_table
     from models.files import check_apart, write_json
+    from training.temperature import STRANGE, save_calibrated
     from training.temperature import calibrate as fitted
-    from training.temperature import save_calibrated
 
     for path in (out, json):
         check_apart(path, data)
@@ -127,6 +127,7 @@ def calibrate(
             )
         ),
     )
+    print_line(f"less familiar than {STRANGE}: {found.strange:.4f} of the test frames")
 
 
 def report(

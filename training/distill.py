@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.checkpoint import digest_of
 from models.errors import BadInput
 from models.foreign import config_of, facts_of
-from training.runs import digest_of
 from training.twin import Twin
 
 

@@ -4,15 +4,12 @@
 made there is ever replaced or removed, and only the run that it describes goes on there.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from torch import nn
 
 from models.errors import BadInput
 from models.files import writable_folder, write_json
@@ -32,7 +29,7 @@ class Identity:
     Attributes:
         kind: which work it is.
         network: the configuration (`NetConfig.to_dict`).
-        start: `digest_of` the network that it goes on from; None starts from scratch.
+        start: `digest_of` (`models.checkpoint`) the network that it goes on from; None: scratch.
         how: the recipe; for pruning also method, plan and retraining.
         data: what it learns from (`LabelledData.identity`).
         teacher: whom it learns from (`Distillation.identity`).
@@ -56,15 +53,6 @@ class Identity:
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, as they come back from JSON."""
         return json.loads(json.dumps(asdict(self)))
-
-
-def digest_of(network: nn.Module) -> str:
-    """Identify a network by its weights: files differ in when they were written."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def open_run(out: str | Path, identity: Identity, made: Sequence[str], resume: bool) -> Path:

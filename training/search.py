@@ -26,7 +26,7 @@ from brevitas.nn import QuantConv1d, QuantLinear
 from torch import nn
 
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, digest_of
 from models.config import NetConfig
 from models.console import Progress
 from models.cost import BASELINE_BIT_OPS, BASELINE_WEIGHT_BITS, inference_cost
@@ -39,7 +39,7 @@ from training.data import RadioMLData, calibration_frames
 from training.pictures import search_trace
 from training.quantize import one_thread
 from training.requantize import BATCH, FRAMES, descent, rebuilt, received, reestimate_norms
-from training.runs import Identity, digest_of, open_run
+from training.runs import Identity, open_run
 from training.twin import Twin, quantized_weight
 
 MEASURED, TRACE, TABLE, PICTURE = "measured.jsonl", "trace.json", "trace.csv", "frontier.png"

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from models.cache_folder import alone
+from models.checkpoint import digest_of
 from models.console import Progress
 from models.errors import BadInput
 from models.files import writable_folder
 from models.foreign import config_of, facts_of
 from training.cache import Cache
-from training.runs import digest_of
 from training.twin import Twin
 
 FORMAT = 1

@@ -1,11 +1,13 @@
 """Probabilities that mean what they say: one temperature for a network's outputs.
 
 The logits are divided by a temperature that makes the frames' true classes most likely (Guo et al.,
-"On Calibration of Modern Neural Networks", ICML 2017). Answers stay what they are. The temperature
-is kept in the checkpoint together with the digest of the weights that it was fitted for: whatever
-is made of the checkpoint later has other weights, and then it does not count.
+"On Calibration of Modern Neural Networks", ICML 2017). Answers stay what they are. On the same
+frames is learned what scores are familiar (`training/familiarity.py`). Both are kept in the
+checkpoint together with the digest of the weights that they were fitted for; `calibrated.py` reads
+them.
 """
 
+import json
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,18 +18,18 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from deploy.board.radioml import open_file, read_index, read_rows
-from deploy.board.records import to_json
 from deploy.board.split import official_split
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, digest_of
 from models.console import Progress
 from models.errors import BadInput
 from training.data import VALIDATION_FRAMES, kind_for, validation_rows
-from training.runs import digest_of
+from training.familiarity import Familiarity, fit_familiarity
 from training.train import commands_after
 from training.twin import Twin
 
 FEWEST = 100  # frames to fit with, and to measure on
+STRANGE = 0.05  # familiarity below which this share of known frames should be
 _BATCH = 256
 _BINS = 15  # of the calibration error, as Guo et al.
 _RANGE = (0.05, 20.0)
@@ -46,6 +48,8 @@ class Calibration:
         error: expected calibration error, before and after.
         confidence: mean probability of the answers, before and after.
         accuracy: share of right answers, the same before and after.
+        strange: share of frames whose familiarity is below `STRANGE`.
+        familiarity: what scores of known frames are like.
     """
 
     temperature: float
@@ -56,17 +60,13 @@ class Calibration:
     error: tuple[float, float]
     confidence: tuple[float, float]
     accuracy: float
+    strange: float
+    familiarity: Familiarity
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain types for JSON."""
-        return to_json(self)
-
-
-def temperature_of(checkpoint: Checkpoint) -> float:
-    """Return the temperature kept in a checkpoint; 1 where none was fitted for these weights."""
-    if checkpoint.info.get("temperature_of") != digest_of(checkpoint.network):
-        return 1.0
-    return float(checkpoint.info["temperature"])
+        """Return the facts as plain types for JSON."""
+        facts = {key: value for key, value in vars(self).items() if key != "familiarity"}
+        return json.loads(json.dumps(facts))
 
 
 def calibrate(
@@ -119,6 +119,7 @@ def calibrate(
     logits = torch.cat(parts)
     labels = torch.from_numpy(index.labels[np.concatenate([fitted, test])])
     temperature = fit(logits[: len(fitted)], labels[: len(fitted)])
+    familiarity = fit_familiarity(logits[: len(fitted)].numpy())
     left, true = logits[len(fitted) :], labels[len(fitted) :]
     return Calibration(
         temperature=temperature,
@@ -129,6 +130,8 @@ def calibrate(
         error=(calibration_error(left, true), calibration_error(left / temperature, true)),
         confidence=(_confidence(left), _confidence(left / temperature)),
         accuracy=float((left.argmax(1) == true).double().mean()),
+        strange=float((familiarity.of(left.numpy()) < STRANGE).mean()),
+        familiarity=familiarity,
     )
 
 
@@ -162,7 +165,7 @@ def _confidence(logits: torch.Tensor) -> float:
 
 
 def save_calibrated(out: Path, checkpoint: Checkpoint, found: Calibration) -> None:
-    """Write the checkpoint with the temperature.
+    """Write the checkpoint with what was fitted.
 
     Raises:
         BadInput: `out` cannot be written.
@@ -172,6 +175,7 @@ def save_calibrated(out: Path, checkpoint: Checkpoint, found: Calibration) -> No
         "temperature": found.temperature,
         "temperature_of": digest_of(checkpoint.network),
         "temperature_on": found.data,
+        "familiarity": found.familiarity.to_dict(),
         "command": commands_after(checkpoint.info),
     }
     info.pop("sha256", None)  # of the file that `checkpoint` came from

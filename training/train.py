@@ -28,7 +28,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, digest_of
 from models.console import Bar
 from models.errors import BadInput
 from models.files import atomic
@@ -38,7 +38,7 @@ from training.data import LabelledData, RadioMLData, check_task
 from training.distill import Distillation
 from training.module import Classifier, Recipe
 from training.processes import die_with_parent, end_when_told, started_by_a_run
-from training.runs import Identity, Kind, digest_of, open_run
+from training.runs import Identity, Kind, open_run
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 

@@ -14,7 +14,7 @@ from training.recordings.recording import IQSource, Recording, Shifted, resample
 
 SAMPLES_A_SYMBOL = 8
 NORMALIZE = ("frame", "file", "none")
-_BATCH = 256  # frames
+_BATCH = 64  # frames: what a network makes of them in between is many times as large
 _PIECE = 1 << 19  # samples of the recording that are read at a time, at most, but for one frame
 SILENT = 1e-20
 """Power of a frame that has none."""

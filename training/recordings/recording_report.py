@@ -1,6 +1,6 @@
 """What was found in a recording as one self-contained HTML page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def write_recording_report(
     network: str,
     trained_on: str,
     recording: Recording,
-    channels: Sequence[tuple[Prepared, Sequence[Row]]],
+    channels: Sequence[tuple[Prepared, Iterable[Row]]],
     runs: Sequence[Run],
     facts: Sequence[tuple[str, str]],
 ) -> None:

@@ -69,7 +69,7 @@ def test_rows_of_real_samples_are_where_the_file_has_them(tmp_path: Path) -> Non
     assert (opened.samples, opened.rate, opened.source.samples) == (8192, 1000.0, 4096)
     prepared = Prepared(opened, Preparation(), 1024)
     (block,) = list(prepared)
-    rows = list(make_rows(prepared, block.starts, block.power, "abcd", [None] * 4))
+    rows = list(make_rows(prepared, block.starts, block.power, "abcd", *2 * [[None] * 4]))
     assert [(row.sample, row.count, row.time) for row in rows] == [
         (2048 * i, 2048, 2.048 * i) for i in range(4)
     ]
