@@ -124,7 +124,6 @@ def classify(
     from training.recordings.annotations import annotated, write_annotations
     from training.recordings.formats import open_recording
     from training.recordings.prepared import Preparation, Prepared
-    from training.recordings.recording_report import write_recording_report
     from training.recordings.rows import Rows, runs, shares, write_csv
 
     kind = Kind(graph, fast, without_dmas)
@@ -191,6 +190,8 @@ def classify(
         widths = {p.centre: min(p.source.rate, opened.source.rate) for p in prepared}
         write_annotations(sigmf, annotated(opened, recording, joined, widths, name))
     if report:
+        from training.recordings.recording_report import write_recording_report  # what draws is big
+
         done = [(key, str(facts[key])) for key in ("type", "samples", "rate", "centre")]
         for number, channel in enumerate(facts["channels"]):
             told = (f"{key} {value}" for key, value in channel.items() if key != "shares")

@@ -10,6 +10,7 @@ import pytest
 from deploy.board.radioml import CLASSES
 from tests.campaign.harness import Commands
 from tests.deploy.packages import graph_weight, make_graph_package, needs_board_env
+from tests.training.recordings.wrong_files import wrong_files
 
 PLAN = """
 rate: 500000
@@ -135,6 +136,25 @@ def test_what_does_not_fit_is_one_line(
     assert done.code == 2 and len(done.err.strip().splitlines()) == 1, done.err
     assert says in done.err
     assert recorded.read_bytes() == before
+
+
+def test_wrong_recordings_are_one_line_and_leave_nothing(run: Commands, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.uniform(-0.9, 0.9, (3000, 2)).astype(np.float32).view(np.complex64)[:, 0]
+    (tmp_path / "given").mkdir()
+    made = wrong_files(tmp_path / "given", x)
+    (tmp_path / "given" / "fast.cs16").write_bytes(bytes(8192))
+    cases = [((str(path),), says) for path, says in made.values()]
+    cases.append((("given/fast.cs16", "--rate", "1e300"), "cannot be"))
+    out = ("--json", "o.json", "--csv", "o.csv", "--sigmf", "o.sigmf-meta", "--report", "o.html")
+    wrong = {}
+    for words, says in cases:
+        done = run("classify", *words, "--network", "aaronnet32++", *out)
+        lines = done.err.strip().splitlines()
+        if done.code != 2 or len(lines) != 1 or says not in lines[0]:
+            wrong[words[0]] = done.err
+    assert wrong == {}
+    assert len(cases) >= 40 and [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
 @needs_board_env

@@ -19,6 +19,8 @@ from models.errors import BadInput
 from models.export import export, load_onnx, read_metadata
 from models.fuse import fuse
 from models.networks import build_network
+from tests.campaign.harness import Commands
+from tests.training.recordings.wrong_files import wrong_files
 from training.conversion import LABEL, convert
 from training.synthesis import write_dataset
 from training.synthesis.radioml_2016 import CLASSES, FRAME, SNRS, synthesise_2016
@@ -94,8 +96,8 @@ def test_a_synthetic_file(file: Path) -> None:
     assert index.in_order and set(index.snrs.tolist()) == {-2, 8, 18} and len(index) == 33 * 12
     with pytest.raises(BadInput, match=r"choose from -20\.\.18"):
         write_dataset(file.with_name("x.h5"), 1, recipe="2016.10a", snrs=(30,))
-    with pytest.raises(BadInput, match=r"no recipe 3; known: 1, 2, 2016\.10a"):
-        write_dataset(file.with_name("x.h5"), 1, recipe=3)
+    with pytest.raises(BadInput, match=r"no recipe 4; known: 1, 2, 3, 2016\.10a"):
+        write_dataset(file.with_name("x.h5"), 1, recipe=4)
 
 
 def pickled(path: Path, wrong: object = None) -> Path:
@@ -153,6 +155,42 @@ def test_wrong_pickles_leave_nothing(tmp_path: Path, wrong: object, says: str) -
     with pytest.raises(BadInput, match=says):
         convert(source, tmp_path / "r.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["r.pkl"]
+
+
+def test_what_is_no_such_pickle_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Truncated, of another type, empty, lying, dangerous."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "given"
+    folder.mkdir()
+    x = np.random.default_rng(0).uniform(-0.9, 0.9, (3000, 2)).astype(np.float32)
+    given = {path for path, _ in wrong_files(folder, x.view(np.complex64)[:, 0]).values()}
+    good = np.zeros((2, 2, FRAME), np.float32)
+    for name, content in {
+        "one class": {("QPSK", 0): good},
+        "no frames": {("QPSK", 0): good[:0], ("BPSK", 0): good[:0]},
+        "no samples": {("QPSK", 0): good[..., :0], ("BPSK", 0): good[..., :0]},
+        "odd dB": {("QPSK", 7): good, ("BPSK", 0): good},
+        "huge dB": {("QPSK", 10**30): good, ("BPSK", 0): good},
+        "NaN dB": {("QPSK", float("nan")): good, ("BPSK", 0): good},
+        "complex": {("QPSK", 0): good.astype(complex), ("BPSK", 0): good},
+        "objects": {("QPSK", 0): good.astype(object), ("BPSK", 0): good},
+        "keys": {"QPSK": good},
+        "none": {},
+    }.items():
+        given.add(folder / f"{name}.pkl")
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(content, 2))
+    whole = pickled(folder / "whole.pkl").read_bytes()
+    (folder / "whole.pkl").write_bytes(whole[: len(whole) // 2])
+    given |= {folder / "whole.pkl", folder}
+    command, wrong = Commands(tmp_path, capsys), {}
+    for path in given:
+        done = command("data", "convert", str(path), "-o", "o.h5")
+        if done.code != 2 or len(done.err.strip().splitlines()) != 1:
+            wrong[path.name] = done.err
+    assert wrong == {}
+    assert len(given) >= 40 and [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
 @pytest.mark.parametrize(

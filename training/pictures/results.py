@@ -1,7 +1,7 @@
 """Accuracy, cost and sparsity of networks, as PNG bytes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -9,12 +9,14 @@ from matplotlib.lines import Line2D
 
 from models import published
 from models.published import Scored
-from training.evaluate import Evaluation
 from training.pictures.canvas import WIDTH, one_plot, png
-from training.sparsity import Sparsity
+
+if TYPE_CHECKING:  # who draws needs nothing that trains
+    from training.evaluate import Evaluation
+    from training.sparsity import Sparsity
 
 
-def accuracy_over_snr(results: Mapping[str, Evaluation], data: str) -> bytes:
+def accuracy_over_snr(results: Mapping[str, "Evaluation"], data: str) -> bytes:
     """Draw accuracy over SNR.
 
     Args:
@@ -200,7 +202,7 @@ def best_of(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float
     return best
 
 
-def confusion_matrix(measured: Evaluation, name: str | None = None) -> bytes:
+def confusion_matrix(measured: "Evaluation", name: str | None = None) -> bytes:
     """Draw the confusion matrix over all SNRs, rows summing to 100 %; `name`: the network's."""
     counts = np.array(measured.confusion, float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -223,7 +225,7 @@ def confusion_matrix(measured: Evaluation, name: str | None = None) -> bytes:
     return png(figure)
 
 
-def sparsity(layers: Sequence[Sparsity], name: str) -> bytes:
+def sparsity(layers: Sequence["Sparsity"], name: str) -> bytes:
     """Draw each layer's nonzero weights and zeros; `name`: the network's."""
     figure, axes = one_plot(0.8 + 0.26 * len(layers))
     names = [layer.name for layer in layers]

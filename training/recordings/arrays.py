@@ -75,7 +75,7 @@ def open_npz(path: Path, rate: float | None) -> Recording:
                     f"call the one to read {NAMES[0]}"
                 )
             values = arrays[names[0]]
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, MemoryError) as error:
         raise BadInput(f"recording {path} is no .npz file, or damaged: {error}") from error
     return _in_memory(values, path, rate, "npz")
 

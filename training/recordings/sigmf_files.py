@@ -56,16 +56,25 @@ def read_metadata(text: bytes, path: Path) -> dict[str, Any]:
     if len(text) > _LARGEST_METADATA:
         raise BadInput(f"{path}: {len(text)} bytes of metadata are more than is read")
     try:
-        metadata = json.loads(text)
+        metadata = json.loads(text, parse_constant=_refuse)
         validate.validate(metadata)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is no JSON: {error}"[:300]) from error
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} is no SigMF metadata: {error} is missing") from error
     except jsonschema.ValidationError as error:
         where = "/".join(str(part) for part in error.absolute_path) or "the whole"
         raise BadInput(f"{path} is no SigMF metadata: {where}: {error.message}"[:300]) from error
     return metadata
+
+
+def _refuse(constant: str) -> None:
+    """Called for NaN and Infinity, which Python's reader would take.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{constant} is no number")
 
 
 def _from_archive(path: Path) -> tuple[dict[str, Any], Path, int, int]:
@@ -108,11 +117,12 @@ def _recording(
     if rate is not None and not 0 < rate < 1e12:
         raise BadInput(f"{path}: a rate of {rate:g} samples/s cannot be")
     captures = metadata["captures"]
-    headers = [capture.get("core:header_bytes", 0) for capture in captures]
+    # To the schema 8.0 is an integer, too.
+    headers = [int(capture.get("core:header_bytes", 0)) for capture in captures]
     if any(headers[1:]):
         raise BadInput(f"{path} has bytes that are no samples between its captures")
     skip = headers[0] if headers else 0
-    size -= skip + about.get("core:trailing_bytes", 0)
+    size -= skip + int(about.get("core:trailing_bytes", 0))
     samples = whole_samples(data, size, type_, "SigMF data")
     for capture in captures:
         if capture["core:sample_start"] >= samples:

@@ -1,9 +1,9 @@
 """The 24 modulations of RadioML 2018.01A, a block of frames at a time, before channel and noise.
 
 The generator of the data set was never published; every number here was found by calibration
-against networks trained on the real file (recipe 1, see the package), and only the pulse's
-roll-off differs from recipe to recipe. Only NumPy's
-element-wise operations and FFTs are used: no BLAS, whose results depend on its threads.
+against networks trained on the real file (recipe 1, see the package); from recipe to recipe differ
+the pulse's roll-off and the bandwidth of the AM-SSB classes' audio. Only NumPy's element-wise
+operations and FFTs are used: no BLAS, whose results depend on its threads.
 """
 
 from dataclasses import dataclass
@@ -125,11 +125,11 @@ def am_dsb_sc(rng: np.random.Generator, count: int, length: int = FRAME) -> Sign
     return _per_frame(audio * np.cos(_carrier_phase(rng, count, length)))
 
 
-def am_ssb(rng: np.random.Generator, count: int, length: int = FRAME) -> Signal:
+def am_ssb(
+    rng: np.random.Generator, count: int, length: int = FRAME, bandwidth: float = AUDIO_BANDWIDTH
+) -> Signal:
     """Audio on a constant; with or without carrier cannot be told apart in the real data either."""
-    return _per_frame(
-        1 + np.float32(SSB_DEPTH) * noise_like_audio(rng, count, AUDIO_BANDWIDTH, length)
-    )
+    return _per_frame(1 + np.float32(SSB_DEPTH) * noise_like_audio(rng, count, bandwidth, length))
 
 
 class Modulator(Protocol):
@@ -139,9 +139,15 @@ class Modulator(Protocol):
         """Return `count` frames of `length` samples, a multiple of `SPS`."""
 
 
-@lru_cache(maxsize=2)
-def modulators(roll_off: float) -> dict[str, Modulator]:
-    """Return the 24 modulations, the linear ones with that roll-off of their pulse."""
+@lru_cache(maxsize=3)
+def modulators(roll_off: float, ssb_bandwidth: float = AUDIO_BANDWIDTH) -> dict[str, Modulator]:
+    """Return the 24 modulations.
+
+    Args:
+        roll_off: of the linear ones' pulse.
+        ssb_bandwidth: of the AM-SSB classes' audio, cycles a sample.
+    """
+    ssb = partial(am_ssb, bandwidth=ssb_bandwidth)
 
     def draw(points: np.ndarray) -> Modulator:
         return partial(linear, points, roll_off=roll_off)
@@ -166,8 +172,8 @@ def modulators(roll_off: float) -> dict[str, Modulator]:
         "64QAM": draw(qam(8)),
         "128QAM": draw(qam(12, corner=2)),
         "256QAM": draw(qam(16)),
-        "AM-SSB-WC": am_ssb,
-        "AM-SSB-SC": am_ssb,
+        "AM-SSB-WC": ssb,
+        "AM-SSB-SC": ssb,
         "AM-DSB-WC": am_dsb_wc,
         "AM-DSB-SC": am_dsb_sc,
         "FM": fm,

@@ -6,7 +6,7 @@ import numpy as np
 
 from deploy.board.radioml import CLASSES, FRAME, class_index
 from models.errors import BadInput
-from training.synthesis.modulations import ROLL_OFF, modulators
+from training.synthesis.modulations import AUDIO_BANDWIDTH, ROLL_OFF, modulators
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class Recipe:
             always give the same samples.
         roll_off: of the linear modulations' pulse.
         offset: standard deviation of a frame's carrier offset, cycles a sample.
+        ssb_bandwidth: of the AM-SSB classes' audio, cycles a sample.
     """
 
     version: int
     roll_off: float
     offset: float
+    ssb_bandwidth: float = AUDIO_BANDWIDTH
 
 
 RECIPES = {
@@ -30,6 +32,8 @@ RECIPES = {
     1: Recipe(1, roll_off=ROLL_OFF, offset=0.0),
     # Measured on real BPSK and QPSK frames at 30 dB (docs/data.md, "Recipe 2").
     2: Recipe(2, roll_off=0.41, offset=3.3e-5),
+    # As many samples of AM-SSB beyond +-2 at 30 dB as was published of the real file.
+    3: Recipe(3, roll_off=0.41, offset=3.3e-5, ssb_bandwidth=0.00036),
 }
 
 RECIPE_VERSION = 1
@@ -74,7 +78,8 @@ def synthesise(
         BadInput: there is no such modulation or recipe.
     """
     recipe = recipe_of(version)
-    signal = modulators(recipe.roll_off)[CLASSES[class_index(modulation)]](rng, count)
+    drawn_by = modulators(recipe.roll_off, recipe.ssb_bandwidth)
+    signal = drawn_by[CLASSES[class_index(modulation)]](rng, count)
     snr = np.asarray(snr, np.float64).reshape(-1, 1)
     # Twice the label, and 1.5 dB: what networks trained on the real data make of the labels.
     noise = signal.power * 10 ** (-(2 * snr + 1.5) / 10)

@@ -34,7 +34,7 @@ class DataSet:
 
 
 def data_set(recipe: int | str) -> DataSet:
-    """Return the data set of a recipe: 1 and 2 are like RadioML 2018.01A, 2016.10a like that.
+    """Return the data set of a recipe: 1, 2 and 3 are like RadioML 2018.01A, 2016.10a like that.
 
     Raises:
         BadInput: there is no such recipe.
