@@ -48,7 +48,7 @@ def synth(
     force: Annotated[bool, typer.Option("--force", help="Replace a finished file.")] = False,
     recipe: Annotated[
         str,
-        typer.Option(help="1, 2 (closer to real frames), or 2016.10a, like that data set."),
+        typer.Option(help="1, 2 or 3 (closer to real frames), or 2016.10a, like that data set."),
     ] = "1",
     json: Json = None,
 ) -> None:

@@ -35,13 +35,19 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("decimate", [16, 256])
-def test_memory_stays_small(large: Path, tmp_path: Path, decimate: int) -> None:
+@pytest.mark.parametrize(
+    ("decimate", "reports"),
+    [(16, ()), (256, ("--report", "r.html", "--sigmf", "r.sigmf-meta", "--json", "r.json"))],
+)
+def test_memory_stays_small(
+    large: Path, tmp_path: Path, decimate: int, reports: tuple[str, ...]
+) -> None:
     out = tmp_path / "rows.csv"
     command = [sys.executable, ROOT / "aaronnet.py", "classify", large, "--decimate", decimate]
     rest = ["--network", NETWORK, "--csv", out, "--device", "cpu"]
     begin = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command + rest], stdout=subprocess.DEVNULL)
+    words = [str(part) for part in (*command, *rest, *reports)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=tmp_path)
     own = mapped = 0.0
     while process.poll() is None:
         now = _memory(process.pid)
@@ -52,7 +58,7 @@ def test_memory_stays_small(large: Path, tmp_path: Path, decimate: int) -> None:
     frames = sum(1 for _ in out.open()) - 1
     assert frames == BYTES // 8 // decimate // 1024
     print(
-        f"\n2 GiB decimated by {decimate}: {frames} frames in {seconds:.0f} s; at most "
+        f"\n2 GiB decimated by {decimate}, {reports}: {frames} frames in {seconds:.0f} s; at most "
         f"{own:.0f} MB of its own, {mapped:.0f} MB of mapped files (libraries)"
     )
     assert own < LARGEST_OWN
