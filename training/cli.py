@@ -212,6 +212,14 @@ def train(
     ema: Annotated[
         float | None, typer.Option(help="Decay a step of an average of the weights, e.g. 0.995.")
     ] = None,
+    norm_frames: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Training frames to estimate batch norms on after each epoch; by default 16384 "
+            "with --ema, whose average has others, else none.",
+        ),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many epochs that gain nothing.")
     ] = None,
@@ -279,6 +287,8 @@ def train(
     else:
         start = checkpoints.load(network, trust=Trust(trust, code))
     config = start.config if isinstance(start, checkpoints.Checkpoint) else start
+    if norm_frames is None and ema is not None and own is None:
+        norm_frames = 1 << 14
     recipe = Recipe(
         epochs=epochs,
         lr=lr,
@@ -290,6 +300,7 @@ def train(
         clip=clip,
         ema=ema,
         patience=patience,
+        norm_frames=norm_frames or None,
         turns=turns or None,
     )
     where = _where(device, processes, nodes, precision, data, epoch_frames, batch_size)

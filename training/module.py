@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from models.errors import BadInput
 from models.foreign import is_foreign
-from training.data import Batch
+from training.data import Batch, RadioMLData, SyntheticData
 from training.distill import Distillation
+from training.norms import estimation_batches, reestimate_norms
 from training.twin import Twin, initialise_ranges
 
 
@@ -38,6 +39,9 @@ class Recipe:
             saved; None trains without.
         patience: stop after so many epochs without a better accuracy; None never does.
         stop_above: stop as soon as the test accuracy exceeds this.
+        norm_frames: after each epoch, estimate batch norms' means and variances anew on so many
+            training frames, for the weights that are evaluated and saved; None keeps those that
+            were gathered while training.
         turns: turn each training frame by a quarter circle, chosen at random, 0 to 3 times; None
             (as before there was a choice) and False leave it.
     """
@@ -53,6 +57,7 @@ class Recipe:
     ema: float | None = None
     patience: int | None = None
     stop_above: float | None = None
+    norm_frames: int | None = None
     turns: bool | None = None
 
     def __post_init__(self):
@@ -80,6 +85,8 @@ class Recipe:
             raise BadInput(f"patience lasts at least one epoch, not {self.patience}")
         if self.stop_above is not None and not self.stop_above < 1:
             raise BadInput(f"no accuracy exceeds {self.stop_above}: the threshold lies below 1")
+        if self.norm_frames is not None and self.norm_frames < 1:
+            raise BadInput(f"batch norms are estimated on at least a frame, not {self.norm_frames}")
 
     def rate(self, epoch: float) -> float:
         """Return the learning rate at a fractional epoch, as a share of `lr`."""
@@ -199,6 +206,11 @@ class Classifier(lightning.LightningModule):
         self._validated = Twin(self.network if self.in_float else self.evaluated)
         self._validated.quantized = not self.in_float
         self.evaluated.eval()
+        data = getattr(self.trainer, "datamodule", None)
+        if self.recipe.norm_frames and not self.in_float and not is_foreign(self.network):
+            assert isinstance(data, RadioMLData | SyntheticData)
+            batches = estimation_batches(data, self.recipe.norm_frames)
+            reestimate_norms(self.evaluated, (batch.to(self.device) for batch in batches))
 
     def validation_step(self, batch: Batch, number: int) -> None:
         """Count what is right."""

@@ -7,7 +7,7 @@ on training frames, which is worth 5 to 14 points at 4 bits. Pruned weights stay
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ from models.networks import build_network, quantized_layers
 from models.quantizers import WEIGHT_RANGE, bits_of, weight_levels
 from training.data import RadioMLData, SyntheticData, calibration_frames
 from training.evaluate import Evaluation, evaluate
+from training.norms import BATCH, mixed_batches, reestimate_norms
 from training.quantize import one_thread
 from training.train import commands_after
-from training.twin import Twin, set_range, step_of
+from training.twin import set_range, step_of
 
 FRAMES = 2496
 """For ranges; batch norm takes `NORM_FRAMES`."""
 NORM_FRAMES = 1 << 15
-BATCH = 512
 SAMPLES = 1 << 20  # values looked at a range
 Received = Mapping[str, Tensor]
 """What activation quantizers receive, by name."""
@@ -147,8 +147,7 @@ def with_bits(
     config = bits.of(original.ours("requantize"))
     base = re.sub(r"-h?w\d+$", "", original.config.name)
     config = config.changed(name=f"{base}-w{config.weight_bits}")
-    # Batches of all classes and SNRs: while estimating, batch norm has each batch's statistics.
-    frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(0))]
+    frames = torch.cat(mixed_batches(frames))
     few = frames[:FRAMES]
     if config.hardware_form and not original.config.hardware_form:
         assert config.block_bits is not None
@@ -215,24 +214,3 @@ def received(original: Checkpoint, frames: Tensor) -> Received:
     for hook in hooks:
         hook.remove()
     return {name: torch.cat(values) for name, values in found.items()}
-
-
-@torch.no_grad()
-def reestimate_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the means and variances of all batch norms to those of the given frames, in place.
-
-    Args:
-        network: in eval mode, and left in it.
-        batches: float32 (N, 2, 1024) each.
-    """
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)]
-    momenta = [norm.momentum for norm in norms]
-    twin = Twin(network)
-    network.train()
-    for number, batch in enumerate(batches, 1):
-        for norm in norms:
-            norm.momentum = 1 / number  # all batches count the same
-        twin(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.eval()

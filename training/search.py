@@ -36,9 +36,10 @@ from models.fuse import to_hardware
 from models.networks import build_network, quantized_layers
 from models.quantizers import bits_of
 from training.data import RadioMLData, calibration_frames
+from training.norms import BATCH, reestimate_norms
 from training.pictures import search_trace
 from training.quantize import one_thread
-from training.requantize import BATCH, FRAMES, descent, rebuilt, received, reestimate_norms
+from training.requantize import FRAMES, descent, rebuilt, received
 from training.runs import Identity, open_run
 from training.twin import Twin, quantized_weight
 

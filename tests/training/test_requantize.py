@@ -18,8 +18,9 @@ from models.quantizers import weight_levels
 from tests.tiny import TINY, ready
 from training.data import RadioMLData
 from training.module import Recipe, prunable
+from training.norms import reestimate_norms
 from training.prune import pruned
-from training.requantize import reestimate_norms, with_bits
+from training.requantize import with_bits
 from training.train import train
 from training.twin import quantized_weight, step_of
 

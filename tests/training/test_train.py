@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -25,6 +26,7 @@ from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.distill import Distillation
 from training.module import Recipe, prunable, quarter_turns
+from training.norms import estimation_batches, mixed_batches, reestimate_norms
 from training.train import commands_after, train
 from training.twin import Twin
 
@@ -329,3 +331,35 @@ def test_a_command_is_told_once(monkeypatch):
     trained = {"command": "aaronnet train vgg10"}
     assert commands_after(trained) == "aaronnet train vgg10; aaronnet prune a.pth"
     assert commands_after({"command": commands_after(trained)}) == commands_after(trained)
+
+
+def test_the_average_gets_batch_norms_of_its_own(tmp_path):
+    """Those of the last batches are another network's."""
+    recipe = Recipe(epochs=2, ema=0.9, lr=0.02)
+    data = tiny_data()
+    plain = checkpoints.load(train(TINY, data, tmp_path / "plain", recipe, progress=False))
+    changed = replace(recipe, norm_frames=624)
+    train(TINY, tiny_data(), tmp_path / "own", changed, progress=False)
+    own = checkpoints.load(tmp_path / "own" / "last.pth")
+    assert own.info["recipe"]["norm_frames"] == 624
+    expected = copy.deepcopy(own.network).eval()
+    reestimate_norms(expected, estimation_batches(data, 624))
+    for (name, buffer), other in zip(own.network.named_buffers(), expected.buffers(), strict=True):
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(buffer, other, msg=name)
+    kept = dict(plain.network.named_buffers())
+    assert any(
+        not torch.allclose(buffer, kept[name], rtol=0.01)
+        for name, buffer in own.network.named_buffers()
+        if name.endswith("running_var")
+    )
+
+
+def test_norms_are_estimated_on_batches_of_everything():
+    """Frames of a file come class by class: a batch of one class has too small a variance."""
+    frames = torch.arange(2048.0).view(-1, 1, 1).expand(-1, 2, 8)
+    batches = mixed_batches(frames)
+    assert torch.equal(torch.cat(batches)[:, 0, 0].sort().values, frames[:, 0, 0])
+    for batch in batches:
+        assert abs(batch.mean() - 1023.5) < 150
+        assert batch.var() > 0.8 * frames.var()
