@@ -259,6 +259,7 @@ def search(
         found = Search(start, data, frames, seed, folder / MEASURED)
         rows, state = _walk(found, target, report, progress)
         made = found.network(state)
+    keep_zeros(made)
     config = found.config(state).changed(name=f"{start.config.name}-{target:g}")
     info = {**descent(start, data.label, rows[-1].accuracy), "chosen_on": data.chosen_on}
     checkpoints.save(folder / BEST, made, config, info)
@@ -280,6 +281,13 @@ def search(
     with atomic(folder / PICTURE) as temporary:
         temporary.write_bytes(search_trace([asdict(row) for row in rows], data.label))
     return rows
+
+
+@torch.no_grad()
+def keep_zeros(network: nn.Module) -> None:
+    """Set weights that are rounded to zero to zero: training on, they stay so, and so the cost."""
+    for _, layer in _weighted(network):
+        layer.weight[quantized_weight(layer)[0] == 0] = 0
 
 
 def _walk(

@@ -20,7 +20,8 @@ from tests.tiny import TINY, ready
 from training import search as searching
 from training.data import RadioMLData
 from training.prune import pruned
-from training.search import MEASURED, Search, search
+from training.search import MEASURED, Search, _weighted, search
+from training.twin import quantized_weight
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,9 @@ def test_a_search_ends_below_its_target_and_goes_on_where_it_was_stopped(
     cost = inference_cost(made)
     assert cost.score == pytest.approx(rows[-1].score, rel=1e-9)
     assert cost.nonzero_weights == rows[-1].nonzero_weights
+    # Training on, none comes back: what is rounded to zero is zero.
+    for _, layer in _weighted(made.network):
+        assert torch.equal(layer.weight == 0, quantized_weight(layer)[0] == 0)
     again = read_bits(str(tmp_path / "whole" / "bits.yaml"), start.config).of(start.config)
     assert again.changed(name=made.config.name) == made.config
     trace = json.loads((tmp_path / "whole" / "trace.json").read_text())
