@@ -154,9 +154,13 @@ def test_yosys_compiles_itself_before_several_run(tmp_path, monkeypatch):
     assert [command for _, command in seen].count("run.ys") == 6
 
 
-STAGES = """module accelerator(input clk, input [19:0] a, b, output logic [19:0] q);
+# Registers of a reset: no shift register takes their place.
+STAGES = """module accelerator(input clk, rst, input [19:0] a, b, output logic [19:0] q);
     logic [19:0] x, y, p, sum;
-    always_ff @(posedge clk) begin x <= a; y <= b; %s q <= sum; end
+    always_ff @(posedge clk) begin
+        x <= a; y <= b; %s q <= sum;
+        if (rst) begin x <= 0; y <= 0; p <= 0; sum <= 0; q <= 0; end
+    end
 endmodule
 """
 
