@@ -27,7 +27,7 @@ WORK = HERE.parent / "out" / "results"
 NETWORKS = ("aaronnet32++-hw8", "aaronnet48+-hw8")
 BOARDS = ("Pynq-Z2", "ZCU104")
 FRAMES = 208  # eight at each SNR
-SPARSE = "-hw8"  # what is built sparse, for ZCU104
+SPARSE = ("-hw8", "-mixed")  # what is built sparse, for ZCU104
 
 
 def run(*arguments: str) -> None:
