@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 BYTES = 1 << 31
 LARGEST_OWN = 500  # MB that the process itself holds; libraries' files are mapped besides
+PICTURES = 50  # MB more while a report's are drawn (docs/recordings.md says what was measured)
 NETWORK = "aaronnet32++"
 
 
@@ -61,7 +62,7 @@ def test_memory_stays_small(
         f"\n2 GiB decimated by {decimate}, {reports}: {frames} frames in {seconds:.0f} s; at most "
         f"{own:.0f} MB of its own, {mapped:.0f} MB of mapped files (libraries)"
     )
-    assert own < LARGEST_OWN
+    assert own < LARGEST_OWN + (PICTURES if reports else 0)
 
 
 def _memory(pid: int) -> dict[str, float]:
