@@ -43,6 +43,10 @@ def delay_cells(row: Row) -> tuple[object, object]:
     return row["delay_ps"], row["levels"]
 
 
+def _named(row: Row, kinds: bool) -> list[object]:
+    return [row["name"], row["number"]] if kinds else [row["name"]]
+
+
 def show(facts: dict[str, Any], sparse: bool, nodes: bool, kinds: bool, delays: bool) -> None:
     """Print a build's tables.
 
@@ -56,10 +60,6 @@ def show(facts: dict[str, Any], sparse: bool, nodes: bool, kinds: bool, delays: 
     title = f"{facts['network']} on {facts['board']}: mapped by Yosys (no placement, no clock)"
     rows = by_kind(facts["nodes"]) if kinds else facts["nodes"]
     first = ["kind", "how many"] if kinds else ["node"]
-
-    def named(row: Row) -> list[object]:
-        return [row["name"], row["number"]] if kinds else [row["name"]]
-
     if nodes or kinds or sparse:
         estimated = [] if sparse or kinds else ["LUT", "DSP", "BRAM_18K"]
         print_table(
@@ -67,7 +67,7 @@ def show(facts: dict[str, Any], sparse: bool, nodes: bool, kinds: bool, delays: 
             [*first, *KINDS, *(f"estimated {kind}" for kind in estimated)],
             [
                 (
-                    *named(row),
+                    *_named(row, kinds),
                     *(row["resources"][kind] for kind in KINDS),
                     *(row["estimate"][kind] for kind in estimated),
                 )
@@ -79,7 +79,7 @@ def show(facts: dict[str, Any], sparse: bool, nodes: bool, kinds: bool, delays: 
             f"Longest paths: {NO_CLOCK}",
             [*first, "ps", "levels"],
             [
-                (*named(row), *delay_cells(row))
+                (*_named(row, kinds), *delay_cells(row))
                 for row in sorted(rows, key=lambda row: -(row["delay_ps"] or 0))
             ],
         )
@@ -107,12 +107,11 @@ def show_markdown(facts: dict[str, Any], kinds: bool, delays: bool) -> None:
     """Print one Markdown table, as docs/ have it; arguments are `show`'s."""
     rows = by_kind(facts["nodes"]) if kinds else facts["nodes"]
     print_markdown(
-        ["kind" if kinds else "module", *(["how many"] if kinds else []), *KINDS,
+        [*(["kind", "how many"] if kinds else ["module"]), *KINDS,
          *(["ps", "levels"] if delays else [])],
         [
             (
-                row["name"],
-                *([row["number"]] if kinds else []),
+                *_named(row, kinds),
                 *(row["resources"][kind] for kind in KINDS),
                 *(delay_cells(row) if delays else []),
             )

@@ -206,8 +206,8 @@ class Classifier(lightning.LightningModule):
         self._validated = Twin(self.network if self.in_float else self.evaluated)
         self._validated.quantized = not self.in_float
         self.evaluated.eval()
-        data = getattr(self.trainer, "datamodule", None)
         if self.recipe.norm_frames and not self.in_float and not is_foreign(self.network):
+            data = getattr(self.trainer, "datamodule", None)  # typed without it
             assert isinstance(data, RadioMLData | SyntheticData)
             batches = estimation_batches(data, self.recipe.norm_frames)
             reestimate_norms(self.evaluated, (batch.to(self.device) for batch in batches))

@@ -15,26 +15,21 @@ from training.twin import Twin
 BATCH = 512
 
 
-def mixed_batches(frames: Tensor) -> tuple[Tensor, ...]:
-    """Return frames (N, 2, L) of any order in batches of all classes and SNRs.
+def mixed(frames: Tensor, seed: int = 0) -> Tensor:
+    """Return frames (N, 2, L) in another order, so that a batch of them has all classes and SNRs.
 
     While estimating, batch norm has each batch's statistics: they must be those of the whole.
     """
-    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(0))
-    return frames[order].split(BATCH)
+    return frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))]
 
 
-def estimation_batches(
-    source: RadioMLData | SyntheticData, count: int, seed: int = 0
-) -> tuple[Tensor, ...]:
-    """Return about `count` training frames, of all classes and SNRs, in mixed batches."""
-    return mixed_batches(calibration_frames(source, count, seed))
+def estimation_batches(source: RadioMLData | SyntheticData, count: int) -> tuple[Tensor, ...]:
+    """Return about `count` training frames, the same each time, in mixed batches."""
+    return mixed(calibration_frames(source, count, 0)).split(BATCH)
 
 
 @torch.no_grad()
-def reestimate_norms(
-    network: nn.Module, batches: Iterable[Tensor], *, quantized: bool = True
-) -> None:
+def reestimate_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the means and variances of all batch norms to those of the given frames, in place.
 
     Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
@@ -43,12 +38,10 @@ def reestimate_norms(
     Args:
         network: in eval mode, and left in it.
         batches: float32 (N, 2, L) each, of all classes and SNRs.
-        quantized: False computes in floating point.
     """
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)]
     momenta = [norm.momentum for norm in norms]
     twin = Twin(network)
-    twin.quantized = quantized
     network.train()
     for number, batch in enumerate(batches, 1):
         for norm in norms:

@@ -29,7 +29,7 @@ from models.networks import build_network, quantized_layers
 from models.quantizers import WEIGHT_RANGE, bits_of, weight_levels
 from training.data import RadioMLData, SyntheticData, calibration_frames
 from training.evaluate import Evaluation, evaluate
-from training.norms import BATCH, mixed_batches, reestimate_norms
+from training.norms import BATCH, mixed, reestimate_norms
 from training.quantize import one_thread
 from training.train import commands_after
 from training.twin import set_range, step_of
@@ -147,7 +147,7 @@ def with_bits(
     config = bits.of(original.ours("requantize"))
     base = re.sub(r"-h?w\d+$", "", original.config.name)
     config = config.changed(name=f"{base}-w{config.weight_bits}")
-    frames = torch.cat(mixed_batches(frames))
+    frames = mixed(frames)
     few = frames[:FRAMES]
     if config.hardware_form and not original.config.hardware_form:
         assert config.block_bits is not None

@@ -36,7 +36,7 @@ from models.fuse import to_hardware
 from models.networks import build_network, quantized_layers
 from models.quantizers import bits_of
 from training.data import RadioMLData, calibration_frames
-from training.norms import BATCH, reestimate_norms
+from training.norms import BATCH, mixed, reestimate_norms
 from training.pictures import search_trace
 from training.quantize import one_thread
 from training.requantize import FRAMES, descent, rebuilt, received
@@ -123,8 +123,7 @@ class Search:
     """Measures states of one network; see `search` for the arguments."""
 
     def __init__(self, start: Checkpoint, data: RadioMLData, frames: int, seed: int, memo: Path):
-        drawn = calibration_frames(data, max(FRAMES, NORM_FRAMES), seed)
-        drawn = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed))]
+        drawn = mixed(calibration_frames(data, max(FRAMES, NORM_FRAMES), seed), seed)
         if not start.config.hardware_form:
             start = to_hardware(start, BLOCK_BITS, drawn[:FRAMES])
         config = start.ours("search").changed(weight_scale="channel", weight_steps="learned")

@@ -26,7 +26,7 @@ from tests.tiny import TINY, ready
 from training.data import SyntheticData
 from training.distill import Distillation
 from training.module import Recipe, prunable, quarter_turns
-from training.norms import estimation_batches, mixed_batches, reestimate_norms
+from training.norms import BATCH, estimation_batches, mixed, reestimate_norms
 from training.train import commands_after, train
 from training.twin import Twin
 
@@ -358,7 +358,7 @@ def test_the_average_gets_batch_norms_of_its_own(tmp_path):
 def test_norms_are_estimated_on_batches_of_everything():
     """Frames of a file come class by class: a batch of one class has too small a variance."""
     frames = torch.arange(2048.0).view(-1, 1, 1).expand(-1, 2, 8)
-    batches = mixed_batches(frames)
+    batches = mixed(frames).split(BATCH)
     assert torch.equal(torch.cat(batches)[:, 0, 0].sort().values, frames[:, 0, 0])
     for batch in batches:
         assert abs(batch.mean() - 1023.5) < 150

@@ -12,7 +12,6 @@
 // a fixed order.
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -83,7 +82,6 @@ struct Local {
   Local(const float* from, int count, float rest = 0.f) {
     for (int c = 0; c < W; c++) x[c] = from && c < count ? from[c] : rest;
   }
-  float operator[](int c) const { return x[c]; }
 };
 
 // The whole gradient of raw outputs, to = grad + alpha + beta * out, and its sum over the rows
@@ -259,7 +257,6 @@ void pointwise_backward(const float* raw, const float* out, const float* grad, l
   reduce(parts, grads, total);
 }
 
-template <int C>
 void window(const float* frame, float (&x)[2][LENGTH + 2 * PADDING + 64]) {
   std::memset(x, 0, sizeof x);
   for (int q = 0; q < 2; q++) std::memcpy(x[q] + PADDING, frame + q * LENGTH, LENGTH * 4);
@@ -278,7 +275,7 @@ void stem_forward(const float* frames, long batch, int co, const float* weight, 
     alignas(64) float x[2][LENGTH + 2 * PADDING + 64];
     std::vector<float> u((size_t)TILED * CO);
     for (long n = batch * thread / threads; n < batch * (thread + 1) / threads; n++) {
-      window<CO>(frames + n * 2 * LENGTH, x);
+      window(frames + n * 2 * LENGTH, x);
       for (int i = 0; i < TILED; i += M) {
         float* to = &u[(size_t)i * CO];
         const float* taps = transposed.data();
@@ -306,7 +303,7 @@ void stem_backward(const float* frames, const float* out, const float* grad, lon
     double* part = parts[thread].data();
     const long begin = batch * thread / threads, end = batch * (thread + 1) / threads;
     for (long n = begin; n < end; n++) {
-      window<CO>(frames + n * 2 * LENGTH, x);
+      window(frames + n * 2 * LENGTH, x);
       const long row = n * POSITIONS * CO;
       whole_gradient<CO>(grad + row, out + row, POSITIONS, alpha, beta, g.data(),
                          part + (size_t)co * 2 * TAPS, co);
